@@ -1,0 +1,173 @@
+"""Filters: finite and infinite impulse responses, as scipy.signal defines them."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float
+
+from adac_jax import kernels
+from adac_jax.primitives.composite import (
+    batch_signal_and_coefficients,
+    composite,
+    normal_axis,
+    time_back,
+    time_first,
+)
+
+
+def _over_channels(coefficients: Array, own: int, x: Array) -> Array:
+    """Coefficients with all of x's channel axes; x has time first."""
+    missing = x.ndim - 1 - (coefficients.ndim - own)
+    shape = (*coefficients.shape[:own], *(1,) * missing, *coefficients.shape[own:])
+    full = (*coefficients.shape[:own], *x.shape[1:])
+    return jnp.broadcast_to(coefficients.reshape(shape), full)
+
+
+def _fir(x: Array, taps: Array, *, axis: int) -> Array:
+    x = time_first(x, axis)
+    past = jnp.zeros((len(taps) - 1, *x.shape[1:]), x.dtype)
+    return time_back(kernels.fir(past, x, _over_channels(taps, 1, x))[1], axis)
+
+
+def _lfilter(x: Array, b: Array, a: Array, zi: Array, *, axis: int) -> list[Array]:
+    x = time_first(x, axis)
+    b, a, state = (_over_channels(c, 1, x) for c in (b, a, zi))
+    block = kernels.iir_block_size(len(x))
+    after, y = kernels.iir(state, x, kernels.prepare_iir(b, a, block))
+    return [time_back(y, axis), after]
+
+
+def _sosfilt(x: Array, sos: Array, zi: Array, *, axis: int) -> list[Array]:
+    x = time_first(x, axis)
+    sos, state = _over_channels(sos, 2, x), _over_channels(zi, 2, x)
+    block = kernels.iir_block_size(len(x))
+    after, y = kernels.sos(state, x, kernels.prepare_sos(sos, block))
+    return [time_back(y, axis), after]
+
+
+fir_p = composite("fir", _fir, batch_signal_and_coefficients((1,)))
+lfilter_p = composite("lfilter", _lfilter, batch_signal_and_coefficients((1, 1, 1)), multiple=True)
+sosfilt_p = composite("sosfilt", _sosfilt, batch_signal_and_coefficients((2, 2)), multiple=True)
+
+
+def fir(
+    x: Float[Array, "*batch time channels"], taps: ArrayLike, *, axis: int = -2
+) -> Float[Array, "*batch time channels"]:
+    """Causal convolution: y_i[t] = sum_k taps[k, i] x_i[t - k].
+
+    Args:
+        x: Audio.
+        taps: (count,) for all channels or (count, *channels).
+        axis: The time axis.
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    axis = normal_axis("fir", x, axis)
+    h = _coefficients("taps", taps, 1, x, axis)
+    return fir_p.bind(x, h, axis=axis)
+
+
+def lfilter(
+    b: ArrayLike,
+    a: ArrayLike,
+    x: Float[Array, "*batch time channels"],
+    zi: ArrayLike | None = None,
+    *,
+    axis: int = -2,
+):
+    """A recursive filter, as `scipy.signal.lfilter` defines it, per channel and differentiable.
+
+    a_0 y[t] = sum_k b_k x[t - k] - sum_{k ≥ 1} a_k y[t - k].
+
+    Args:
+        b: Numerator, (count,) for all channels or (count, *channels).
+        a: Denominator, likewise.
+        x: Audio.
+        zi: State before the first sample, (order, *channels) with order = max(count) - 1, that of
+            the transposed direct form II. Zero if None.
+        axis: The time axis.
+
+    Returns:
+        y, or (y, zf) where `zi` is given.
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    axis = normal_axis("lfilter", x, axis)
+    B, A = (_coefficients(n, c, 1, x, axis) for n, c in (("b", b), ("a", a)))
+    count = max(len(B), len(A))
+    B, A = _pad(B, count), _pad(A, count)
+    channels = x.shape[:axis] + x.shape[axis + 1 :]
+    state = jnp.zeros((count - 1,), x.dtype)
+    if zi is not None:
+        state = jnp.asarray(zi, x.dtype)
+        _check_state(state, (count - 1,), channels)
+    y, zf = lfilter_p.bind(x, B, A, state, axis=axis)
+    return y if zi is None else (y, zf)
+
+
+def sosfilt(
+    sos: ArrayLike,
+    x: Float[Array, "*batch time channels"],
+    zi: ArrayLike | None = None,
+    *,
+    axis: int = -2,
+):
+    """A cascade of second-order sections, as `scipy.signal.sosfilt` defines it.
+
+    Each section (b0, b1, b2, a0, a1, a2) is
+    a0 y[t] = b0 x[t] + b1 x[t-1] + b2 x[t-2] - a1 y[t-1] - a2 y[t-2].
+
+    Args:
+        sos: (sections, 6) for all channels or (sections, 6, *channels).
+        x: Audio.
+        zi: State before the first sample, (sections, 2, *channels). Zero if None.
+        axis: The time axis.
+
+    Returns:
+        y, or (y, zf) where `zi` is given.
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    axis = normal_axis("sosfilt", x, axis)
+    sections = _coefficients("sos", sos, 2, x, axis)
+    if sections.shape[1] != 6:
+        raise ValueError(
+            f"`sos` has the shape {sections.shape} but must be (sections, 6, *channels)."
+        )
+    channels = x.shape[:axis] + x.shape[axis + 1 :]
+    state = jnp.zeros((len(sections), 2), x.dtype)
+    if zi is not None:
+        state = jnp.asarray(zi, x.dtype)
+        _check_state(state, (len(sections), 2), channels)
+    y, zf = sosfilt_p.bind(x, sections, state, axis=axis)
+    return y if zi is None else (y, zf)
+
+
+def _coefficients(name: str, value: ArrayLike, own: int, x: Array, axis: int) -> Array:
+    array = jnp.asarray(value, x.dtype)
+    channels = x.shape[:axis] + x.shape[axis + 1 :]
+    count = array.ndim - own
+    fits = 0 <= count <= len(channels) and array.shape[0] > 0
+    tail = channels[len(channels) - max(0, count) :]
+    fits = fits and all(n in (1, m) for n, m in zip(array.shape[own:], tail, strict=False))
+    if not fits:
+        raise ValueError(
+            f"`{name}` of shape {array.shape} does not fit the channels {channels} of `x`."
+        )
+    return array
+
+
+def _pad(c: Array, count: int) -> Array:
+    return jnp.pad(c, [(0, count - len(c))] + [(0, 0)] * (c.ndim - 1))
+
+
+def _check_state(state: Array, own: tuple[int, ...], channels: tuple[int, ...]) -> None:
+    if state.shape != own + channels:
+        raise ValueError(f"`zi` has the shape {state.shape} but must be {own + channels}.")
+
+

@@ -1,0 +1,28 @@
+"""adac_jax's intermediate representation: standard library, NumPy and SciPy, no framework."""
+
+from ir.builder import Builder
+from ir.errors import DelayFreeLoopError, IRError
+from ir.graph import Attribute, Graph, Node, Program, Shape, Type
+from ir.interpreter import run
+from ir.ops import OPS, Op
+from ir.serial import dumps, loads
+from ir.verify import verify, verify_program
+
+__all__ = [
+    "OPS",
+    "Attribute",
+    "Builder",
+    "DelayFreeLoopError",
+    "Graph",
+    "IRError",
+    "Node",
+    "Op",
+    "Program",
+    "Shape",
+    "Type",
+    "dumps",
+    "loads",
+    "run",
+    "verify",
+    "verify_program",
+]

@@ -1,0 +1,16 @@
+"""The closed set of operations."""
+
+from ir.ops import arrays, elementwise, time
+from ir.ops.arrays import parse_subscripts
+from ir.ops.table import MAX_DELAY, MAX_SIZE, OPS, Op
+
+__all__ = [
+    "MAX_DELAY",
+    "MAX_SIZE",
+    "OPS",
+    "Op",
+    "arrays",
+    "elementwise",
+    "parse_subscripts",
+    "time",
+]

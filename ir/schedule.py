@@ -1,0 +1,100 @@
+"""In which order, and in blocks of which length, to compute a graph that has loops.
+
+Within a block no longer than a delay, what leaves the delay is known before what enters it. So a
+loop runs block by block: the delays at least as long as the block are *cut*, what remains is
+computed in order, and loops that remain within are scheduled in the same way inside the block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ir.cycles import components, is_loop, least_delay, order
+from ir.graph import Graph
+
+STEP_COST = 1.0
+SAMPLE_COST = 1 / 400
+"""What an operation costs on a block: a fixed part, and a part for each sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A loop to run in blocks.
+
+    Attributes:
+        block: Samples a block.
+        cuts: The delays whose output is read before their input is computed.
+        body: What to compute in each block, in order; contains the cuts too.
+    """
+
+    block: int
+    cuts: tuple[int, ...]
+    body: tuple[Step, ...]
+
+    def members(self) -> tuple[int, ...]:
+        """All nodes inside, those of inner loops included."""
+        found: list[int] = []
+        for step in self.body:
+            found.extend(step.members() if isinstance(step, Loop) else (step,))
+        return tuple(found)
+
+
+Step = int | Loop
+
+
+def schedule(graph: Graph, length: int) -> tuple[Step, ...]:
+    """The steps that compute `length` samples of every node.
+
+    Raises:
+        DelayFreeLoopError: a cycle passes no delay.
+    """
+    order(graph)
+    return _steps(graph, range(len(graph.nodes)), frozenset(), length)[0]
+
+
+def _steps(
+    graph: Graph, nodes: Sequence[int], cuts: frozenset[int], length: int
+) -> tuple[tuple[Step, ...], float]:
+    def edges(k: int) -> tuple[int, ...]:
+        # A delay's other inputs (lengths, initial values) are needed even where it is cut.
+        inputs = graph.nodes[k].inputs
+        return inputs[1:] if k in cuts else inputs
+
+    steps: list[Step] = []
+    cost = 0.0
+    for group in components(nodes, edges):
+        if is_loop(group, edges):
+            loop, added = _loop(graph, group, cuts, length)
+            steps.append(loop)
+            cost += added
+        else:
+            steps.append(group[0])
+            cost += STEP_COST + SAMPLE_COST * length * max(1, graph.nodes[group[0]].type.size)
+    return tuple(steps), cost
+
+
+def _loop(
+    graph: Graph, group: Sequence[int], cuts: frozenset[int], length: int
+) -> tuple[Loop, float]:
+    """The cheapest block length for a loop: one of its delays."""
+    delays = {k: least_delay(graph.nodes[k]) for k in group if k not in cuts}
+    best: tuple[Loop, float] | None = None
+    for block in sorted({min(m, length) for m in delays.values() if m >= 1}, reverse=True):
+        cut = tuple(k for k in group if delays.get(k, 0) >= block)
+        if not _opens(graph, group, cuts | set(cut)):
+            continue
+        body, cost = _steps(graph, group, cuts | set(cut), block)
+        total = -(-length // block) * cost
+        if best is None or total < best[1]:
+            best = Loop(block, cut, body), total
+    assert best is not None, "a verified loop has a delay"
+    return best
+
+
+def _opens(graph: Graph, group: Sequence[int], cuts: frozenset[int]) -> bool:
+    """Whether the cuts take something from the loop, so that what remains is smaller."""
+    inner = components(
+        group, lambda k: graph.nodes[k].inputs[1:] if k in cuts else graph.nodes[k].inputs
+    )
+    return len(inner) > 1
