@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Var
 from jax.interpreters import ad, batching, mlir
 
@@ -40,6 +42,18 @@ def name_stack(eqn: JaxprEqn) -> tuple[str, ...]:
     return tuple(s for s in scopes if s and not s.startswith(("jvp(", "transpose(", "vmap(")))
 
 
+def bind(eqn: JaxprEqn, values: Sequence[Any]) -> list[Any]:
+    """Runs one equation, known by its own line and scope in what it makes."""
+    params = eqn.primitive.get_bind_params(eqn.params)
+    # A tuple (functions, params) before jax 0.10.
+    functions, params = params if isinstance(params, tuple) else ((), params)
+    info = eqn.source_info
+    stack = source_info_util.current_name_stack() + info.name_stack
+    with source_info_util.user_context(info.traceback, name_stack=stack):
+        results = eqn.primitive.bind(*functions, *values, **params)
+    return list(results) if eqn.primitive.multiple_results else [results]
+
+
 def is_tracer(value: Any) -> bool:
     """Whether a value is abstract, being traced."""
     return isinstance(value, jax.core.Tracer)
@@ -55,6 +69,7 @@ __all__ = [
     "Var",
     "ad",
     "batching",
+    "bind",
     "called_jaxpr",
     "is_tracer",
     "mlir",

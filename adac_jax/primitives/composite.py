@@ -47,7 +47,7 @@ def composite(
         result = jax.eval_shape(lambda *o: function(*o, **parameters), *specs)
         return jax.tree.map(lambda s: jax.core.ShapedArray(s.shape, s.dtype), result)
 
-    def jvp(primals: Sequence[Array], tangents: Sequence[Any], **parameters: Any) -> Any:
+    def jvp(primals: Any, tangents: Any, /, **parameters: Any) -> Any:
         moving = [k for k, t in enumerate(tangents) if type(t) is not ad.Zero]
 
         def of_moving(*values: Array) -> Any:
@@ -58,7 +58,7 @@ def composite(
 
         return jax.jvp(of_moving, [primals[k] for k in moving], [tangents[k] for k in moving])
 
-    def transpose(cotangents: Any, *operands: Any, **parameters: Any) -> list[Any]:
+    def transpose(cotangents: Any, /, *operands: Any, **parameters: Any) -> list[Any]:
         linear = [k for k, o in enumerate(operands) if ad.is_undefined_primal(o)]
 
         def of_linear(*values: Array) -> Any:
@@ -81,8 +81,8 @@ def composite(
             answer[k] = value
         return answer
 
-    def batched(operands: Sequence[Array], axes: Sequence[int | None], **parameters: Any) -> Any:
-        full, new = batch(operands, axes, parameters)
+    def batched(operands: Any, batch_axes: Any, /, **parameters: Any) -> Any:
+        full, new = batch(operands, batch_axes, parameters)
         result = primitive.bind(*full, **new)
         return result, ([0] * len(result) if multiple else 0)
 

@@ -1,0 +1,147 @@
+"""Rules of this package's own primitives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+
+from adac_jax._compat import JaxprEqn, open_jaxpr
+from adac_jax.lowering.values import Known, Signal, Unusable, Value
+from adac_jax.lowering.walker import Walker, rule
+from adac_jax.primitives.delay import expand_samples
+
+
+def _signal(w: Walker, value: Value, axis: int) -> int:
+    """The node of a signal argument, which must not run ahead."""
+    if isinstance(value, Unusable):
+        raise w.refusal(value.reason)
+    if isinstance(value, Signal) and value.shift:
+        raise w.refusal(_AHEAD, _DELAY)
+    return w.operand(value, axis)
+
+
+def _over(w: Walker, known: Value, own: int, channels: tuple[int, ...]) -> int:
+    """The node of coefficients, spread over all channels."""
+    if isinstance(known, Signal):
+        raise w.refusal("its coefficients change over time.", "Use constant coefficients.")
+    assert isinstance(known, Known)
+    shape = tuple(known.value.shape)
+    full = (*shape[:own], *channels)
+    if shape == full:
+        return w.coefficient(known)
+    missing = len(full) - len(shape)
+    value = jnp.reshape(known.value, (*shape[:own], *(1,) * missing, *shape[own:]))
+    return w.coefficient(Known(jnp.broadcast_to(value, full), known.path))
+
+
+def _result(w: Walker, node: int, x: Value, axis: int, length: int) -> Signal:
+    valid = min(x.valid, length) if isinstance(x, Signal) else length
+    return Signal(node, axis, 0, valid)
+
+
+@rule("delay")
+def _delay(w: Walker, eqn: JaxprEqn, x: Value, *initial: Value) -> Signal:
+    axis, length = eqn.params["axis"], eqn.invars[0].aval.shape[eqn.params["axis"]]
+    k = w.operand(x, axis) if not isinstance(x, Signal) else w.operand(x, axis, x.shift)
+    channels = w.builder.type(k).shape
+    samples = expand_samples(eqn.params["samples"], channels)
+    shift = x.shift if isinstance(x, Signal) else 0
+    if shift:
+        # Delay first, and what was ahead is taken back.
+        least = min(shift, *samples)
+        if initial or least < shift:
+            raise w.refusal(_AHEAD, _DELAY)
+        step = w.add("delay", w.builder.constant(1.0), samples=(shift,))
+        k = w.add("mul", k, step)
+        samples = tuple(m - shift for m in samples)
+    if not any(samples):
+        return _result(w, k, x, axis, length)
+    if not initial:
+        return _result(w, w.add("delay", k, samples=samples), x, axis, length)
+    start = initial[0]
+    assert isinstance(start, Known)
+    moved = w.coefficient(Known(jnp.moveaxis(jnp.asarray(start.value), axis, 0), start.path))
+    return _result(w, w.add("delay", k, moved, samples=samples), x, axis, length)
+
+
+@rule("variable_delay")
+def _variable_delay(w: Walker, eqn: JaxprEqn, x: Value, d: Value) -> Signal:
+    axis, length = eqn.params["axis"], eqn.invars[0].aval.shape[eqn.params["axis"]]
+    k = _signal(w, x, axis)
+    lengths = _over(w, d, 0, w.builder.type(k).shape)
+    node = w.add(
+        "variable_delay",
+        k,
+        lengths,
+        minimum=int(eqn.params["minimum"]),
+        maximum=int(eqn.params["maximum"]),
+    )
+    return _result(w, node, x, axis, length)
+
+
+@rule("fir")
+def _fir(w: Walker, eqn: JaxprEqn, x: Value, taps: Value) -> Signal:
+    axis, length = eqn.params["axis"], eqn.invars[0].aval.shape[eqn.params["axis"]]
+    k = _signal(w, x, axis)
+    h = _over(w, taps, 1, w.builder.type(k).shape)
+    return _result(w, w.add("fir", k, h), x, axis, length)
+
+
+def _recursive(w: Walker, eqn: JaxprEqn, op: str, own: int, x: Value, *rest: Value) -> list[Any]:
+    axis, length = eqn.params["axis"], eqn.invars[0].aval.shape[eqn.params["axis"]]
+    k = _signal(w, x, axis)
+    channels = w.builder.type(k).shape
+    *coefficients, state = rest
+    nodes = [_over(w, c, own, channels) for c in coefficients]
+    if not w.is_zero(state):
+        nodes.append(_over(w, state, own, channels))
+    y = _result(w, w.add(op, k, *nodes), x, axis, length)
+    return [y, Unusable("the state after the last sample has no meaning sample by sample.")]
+
+
+@rule("lfilter")
+def _lfilter(w: Walker, eqn: JaxprEqn, x: Value, b: Value, a: Value, zi: Value) -> list[Any]:
+    return _recursive(w, eqn, "iir", 1, x, b, a, zi)
+
+
+@rule("sosfilt")
+def _sosfilt(w: Walker, eqn: JaxprEqn, x: Value, sos: Value, zi: Value) -> list[Any]:
+    return _recursive(w, eqn, "sos", 2, x, sos, zi)
+
+
+@rule("feedback")
+def _feedback(w: Walker, eqn: JaxprEqn, *values: Value) -> list[Value]:
+    axes, length = eqn.params["axes"], eqn.params["length"]
+    count = len(axes)
+    consts, xs = values[: len(values) - count], values[len(values) - count :]
+    sources = [_signal(w, x, axis) for x, axis in zip(xs, axes, strict=True)]
+    valid = min(x.valid if isinstance(x, Signal) else length for x in xs)
+    with w.scope(w.label()):
+        return close_loop(w, eqn.params["jaxpr"], consts, sources, axes, valid)
+
+
+def close_loop(
+    w: Walker,
+    jaxpr: Any,
+    consts: Sequence[Value],
+    sources: Sequence[int],
+    axes: Sequence[int],
+    valid: int,
+) -> list[Value]:
+    """Writes u = source + loop(u): the results are u and what else the loop returns."""
+    heads = [w.builder.reserve(w.builder.type(k).shape) for k in sources]
+    inside = [Signal(k, axis, 0, valid) for k, axis in zip(heads, axes, strict=True)]
+    results = w.walk(*open_jaxpr(jaxpr), [*consts, *inside])
+    for head, source, axis, result in zip(heads, sources, axes, results, strict=False):
+        returned = _signal(w, result, axis)
+        shape = w.builder.type(head).shape
+        if w.builder.type(returned).shape != shape:
+            returned = w.add("broadcast", returned, shape=shape, axes=())
+        w.builder.define(head, "add", source, returned, name=w.label())
+    return [*inside, *results[len(heads) :]]
+
+
+_AHEAD = "it would need samples that have not arrived yet."
+_DELAY = "Delay the signal by as many samples as it looks ahead, and report that latency."

@@ -1,0 +1,76 @@
+"""Rules of elementwise primitives: one IR operation on aligned operands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adac_jax._compat import JaxprEqn
+from adac_jax.lowering.values import Signal, Value
+from adac_jax.lowering.walker import Walker, kind_of, rule
+
+SAME = {
+    name: name
+    for name in (
+        "neg abs sign floor ceil sqrt rsqrt cbrt exp exp2 expm1 log log1p sin cos tan asin acos "
+        "atan sinh cosh tanh asinh acosh atanh logistic erf erfc add sub mul div rem pow atan2 "
+        "eq ne lt le gt ge and or xor not"
+    ).split()
+} | {"max": "maximum", "min": "minimum", "add_any": "add"}
+"""Primitives that are one IR operation."""
+
+
+def _elementwise(w: Walker, eqn: JaxprEqn, *values: Value) -> Signal:
+    nodes, like = w.align(values)
+    name = eqn.primitive.name
+    if name == "pow" and w.builder.type(nodes[1]).kind == "int":
+        nodes[1] = w.add("convert", nodes[1], kind="real")
+    return w.mapped(w.add(SAME[name], *nodes), like)
+
+
+rule(*SAME)(_elementwise)
+
+
+@rule("square")
+def _square(w: Walker, eqn: JaxprEqn, x: Signal) -> Signal:
+    return w.mapped(w.add("mul", x.node, x.node), x)
+
+
+@rule("integer_pow")
+def _integer_pow(w: Walker, eqn: JaxprEqn, x: Signal) -> Signal:
+    return w.mapped(w.add("integer_pow", x.node, exponent=int(eqn.params["y"])), x)
+
+
+@rule("round")
+def _round(w: Walker, eqn: JaxprEqn, x: Signal) -> Signal:
+    if eqn.params["rounding_method"].name != "TO_NEAREST_EVEN":
+        raise w.refusal("it rounds halves away from zero.", "Use jnp.round.")
+    return w.mapped(w.add("round", x.node), x)
+
+
+@rule("select_n")
+def _select(w: Walker, eqn: JaxprEqn, which: Value, *cases: Value) -> Signal:
+    if len(cases) != 2 or w.kind(which) != "bool":  # type: ignore[arg-type]
+        raise w.refusal("it chooses among more than two cases.", "Nest jnp.where.")
+    (c, if_false, if_true), like = w.align([which, *cases])
+    return w.mapped(w.add("select", c, if_true, if_false), like)
+
+
+@rule("clamp")
+def _clamp(w: Walker, eqn: JaxprEqn, low: Value, x: Value, high: Value) -> Signal:
+    (a, k, b), like = w.align([low, x, high])
+    return w.mapped(w.add("minimum", w.add("maximum", k, a), b), like)
+
+
+@rule("convert_element_type")
+def _convert(w: Walker, eqn: JaxprEqn, x: Signal) -> Signal:
+    kind = kind_of(eqn.params["new_dtype"])
+    if kind == w.kind(x):
+        return x
+    return w.mapped(w.add("convert", x.node, kind=kind), x)
+
+
+@rule("copy", "copy_p", "stop_gradient", "optimization_barrier")
+def _identity(w: Walker, eqn: JaxprEqn, *values: Any) -> Any:
+    return values if eqn.primitive.multiple_results else values[0]
+
+

@@ -1,0 +1,103 @@
+"""Rules of slicing, padding and joining along time: shifts, which amount to delays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+
+from adac_jax._compat import JaxprEqn
+from adac_jax.lowering.arrays import slice_channels, without
+from adac_jax.lowering.values import Known, Signal, Value
+from adac_jax.lowering.walker import Walker, rule
+
+
+@rule("slice")
+def _slice(w: Walker, eqn: JaxprEqn, x: Signal) -> Signal:
+    start, limit = eqn.params["start_indices"], eqn.params["limit_indices"]
+    return cut(w, x, start, limit, eqn.params["strides"] or [1] * len(start))
+
+
+def cut(
+    w: Walker, x: Signal, start: Sequence[int], limit: Sequence[int], stride: Sequence[int]
+) -> Signal:
+    """A slice; along time it moves the signal and leaves out its end."""
+    if stride[x.axis] != 1:
+        raise w.refusal(
+            f"it takes every {stride[x.axis]}th sample, which changes the sample rate.",
+            "Keep one sample rate throughout.",
+        )
+    low, high = start[x.axis], limit[x.axis]
+    node = slice_channels(w, x, *(without(s, x.axis) for s in (start, limit, stride)))
+    return Signal(node, x.axis, x.shift + low, max(0, min(x.valid, high) - low))
+
+
+@rule("pad")
+def _pad(w: Walker, eqn: JaxprEqn, x: Value, value: Value) -> Signal:
+    if not isinstance(x, Signal):
+        raise w.refusal("it pads with a signal.")
+    config = eqn.params["padding_config"]
+    low, _, inner = config[x.axis]
+    if inner:
+        raise w.refusal(
+            "it puts zeros between samples, which changes the sample rate.",
+            "Keep one sample rate throughout.",
+        )
+    rest = without(config, x.axis)
+    if any(low < 0 or high < 0 or inner for low, high, inner in rest):
+        raise w.refusal("it pads channels by negative or inner amounts.", "Use slices.")
+    if low > 0 and not w.is_zero(value):
+        raise w.refusal("it pads time with something else than zeros.", "Pad with zeros.")
+    node = x.node
+    for axis, (before, after, _) in enumerate(rest):
+        if before or after:
+            pieces = []
+            for amount in (before, after):
+                shape = list(w.builder.type(node).shape)
+                shape[axis] = amount
+                filler = w.coefficient(value)  # type: ignore[arg-type]
+                pieces.append(w.add("broadcast", filler, shape=tuple(shape), axes=()))
+            node = w.add("concatenate", pieces[0], node, pieces[1], axis=axis)
+    return later(w, w.mapped(node, x), low)
+
+
+def later(w: Walker, x: Signal, samples: int) -> Signal:
+    """The array with that many zeros put before it (or samples taken away, if negative)."""
+    if samples <= 0:
+        return Signal(x.node, x.axis, x.shift - samples, max(0, x.valid + samples))
+    node = x.node
+    if x.shift:
+        # What lies before the array's first sample must not come into view: multiply by a step.
+        one = w.builder.constant(1.0)
+        step = w.add("delay", one, samples=(x.shift,))
+        node = w.add("mul", node, step)
+    kept = min(x.shift, samples)
+    return Signal(
+        w.delayed(node, samples - kept), x.axis, x.shift - kept, x.valid + samples
+    )
+
+
+def splice(w: Walker, eqn: JaxprEqn, values: Sequence[Value]) -> Signal:
+    """A concatenation along time: known samples, then a signal, then anything known."""
+    where = next(k for k, v in enumerate(values) if isinstance(v, Signal))
+    x = values[where]
+    assert isinstance(x, Signal)
+    if any(isinstance(v, Signal) for v in values[where + 1 :]):
+        raise w.refusal(
+            "it joins two signals one after the other in time.",
+            "Add delayed signals instead.",
+        )
+    length = eqn.invars[where].aval.shape[x.axis]
+    before = values[:where]
+    count = sum(eqn.invars[k].aval.shape[x.axis] for k in range(where))
+    x = Signal(x.node, x.axis, x.shift, min(x.valid, length))
+    if all(map(w.is_zero, before)):
+        return later(w, x, count)
+    if x.shift:
+        raise w.refusal("it puts known samples before a signal that was cut.")
+    known = [v for v in before if isinstance(v, Known)]
+    joined = jnp.concatenate([jnp.asarray(v.value) for v in known], axis=x.axis)
+    initial = w.coefficient(Known(jnp.moveaxis(joined, x.axis, 0), known[0].path))
+    size = w.builder.type(x.node).size
+    node = w.add("delay", x.node, initial, samples=(count,) * size)
+    return Signal(node, x.axis, 0, x.valid + count)

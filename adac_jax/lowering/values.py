@@ -1,0 +1,55 @@
+"""What the walker knows of a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jax import Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """A value that does not depend on audio: JAX computes it, the graph sees a coefficient.
+
+    Attributes:
+        value: The array; a tracer while coefficients are being recomputed.
+        path: The parameter it comes from, or the module all its parameters are in; "" if none.
+        spread: If it was made by broadcasting: what was, the shape, and the axes it went to. Lets
+            the walker see that a value of a signal's length does not change over time.
+    """
+
+    value: Array | np.ndarray
+    path: str = ""
+    spread: tuple[Known, tuple[int, ...], tuple[int, ...]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A value with a time axis: sample t of the array is the node's sample t + shift.
+
+    Attributes:
+        node: Position in the graph.
+        axis: Which axis of the array is time.
+        shift: Samples of look-ahead, taken back by a later delay or refused at the end.
+        valid: Samples of the array for which this holds; what follows is padding.
+    """
+
+    node: int
+    axis: int
+    shift: int
+    valid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A result that has no per-sample meaning; refused only where something reads it.
+
+    Attributes:
+        reason: Why, as a sentence.
+    """
+
+    reason: str
+
+
+Value = Known | Signal | Unusable

@@ -1,0 +1,332 @@
+"""Walks a jaxpr once and writes the graph of its per-sample meaning.
+
+Every value is known (JAX computes it) or a signal, for which the walker carries which axis is
+time, as batching carries the batch axis. An equation whose inputs are all known runs as it is; any
+other is handed to the rule of its primitive. No rule, no graph: the equation is refused, with the
+user's line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from adac_jax._compat import CALLS, JaxprEqn, Literal, Var, bind, called_jaxpr, is_tracer, name_stack
+from adac_jax.errors import RefusedError
+from adac_jax.lowering.source import user_line
+from adac_jax.lowering.values import Known, Signal, Unusable, Value
+from ir import Attribute, Builder
+from ir.errors import IRError
+
+Rule = Callable[..., Any]
+RULES: dict[str, Rule] = {}
+"""The rule of each primitive by name: (walker, eqn, *values) -> value or values."""
+
+
+def rule(*primitives: str) -> Callable[[Rule], Rule]:
+    """Registers the rule of one or more primitives; a second one is a mistake."""
+
+    def register(function: Rule) -> Rule:
+        for name in primitives:
+            if name in RULES:
+                raise KeyError(f"The primitive {name!r} has two rules.")
+            RULES[name] = function
+        return function
+
+    return register
+
+
+def kind_of(dtype: Any) -> str:
+    """The IR's kind of a JAX type."""
+    if jnp.issubdtype(dtype, jnp.floating):
+        return "real"
+    if jnp.issubdtype(dtype, jnp.integer):
+        return "int"
+    if jnp.issubdtype(dtype, jnp.bool_):
+        return "bool"
+    raise IRError(f"Values of the type {dtype} have no place in the IR.")
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A coefficient: its value, and the axis along which it must turn out constant, if any."""
+
+    value: Any
+    time_axis: int | None
+    eqn: JaxprEqn | None
+
+
+class Walker:
+    """Turns jaxprs into nodes of one graph.
+
+    Args:
+        builder: Takes the nodes.
+        lift: What to do with a known value that has a time axis. True: it becomes a further
+            input of the graph (inside `feedback`, where arrays are at hand). False: it must not
+            change over time, which is checked when its value is there.
+    """
+
+    def __init__(self, builder: Builder, *, lift: bool) -> None:
+        self.builder = builder
+        self.lift = lift
+        self.lifted: list[Any] = []
+        self.slots: dict[str, Slot] = {}
+        self._nodes: dict[tuple[int, int | None], tuple[int, Any]] = {}
+        self._scopes: list[str] = []
+        self._eqn: JaxprEqn | None = None
+        self.first_input = 0
+
+    # -- Walking ------------------------------------------------------------------------------
+
+    def walk(self, jaxpr: Any, consts: Sequence[Any], values: Sequence[Value]) -> list[Value]:
+        """Walks a jaxpr with these values for its arguments; returns its results."""
+        env: dict[Var, Value] = {}
+
+        def read(atom: Any) -> Value:
+            if isinstance(atom, Literal):
+                return Known(np.asarray(atom.val, atom.aval.dtype))
+            return env[atom]
+
+        for var, const in zip(jaxpr.constvars, consts, strict=True):
+            env[var] = const if isinstance(const, (Known, Signal)) else Known(const)
+        for var, value in zip(jaxpr.invars, values, strict=True):
+            env[var] = value
+        for eqn in jaxpr.eqns:
+            results = self.equation(eqn, [read(atom) for atom in eqn.invars])
+            for var, result in zip(eqn.outvars, results, strict=True):
+                env[var] = result
+                self._check(eqn, var, result)
+        return [read(atom) for atom in jaxpr.outvars]
+
+    def equation(self, eqn: JaxprEqn, values: list[Value]) -> list[Value]:
+        """The results of one equation."""
+        known = [v for v in values if isinstance(v, Known)]
+        if len(known) == len(values):
+            return self._compute(eqn, known)
+        name = eqn.primitive.name
+        outer, self._eqn = self._eqn, eqn
+        try:
+            if name in CALLS:
+                jaxpr, consts = called_jaxpr(eqn)
+                with self.scope(".".join(name_stack(eqn))):
+                    return self.walk(jaxpr, consts, values[len(values) - len(jaxpr.invars) :])
+            for value in values:
+                if isinstance(value, Unusable):
+                    raise self.refusal(value.reason)
+            if name not in RULES:
+                raise self.refusal(*_NO_RULE.get(name, (_UNKNOWN, "")))
+            try:
+                results = RULES[name](self, eqn, *values)
+            except IRError as error:
+                raise self.refusal(str(error)) from error
+        finally:
+            self._eqn = outer
+        return list(results) if eqn.primitive.multiple_results else [results]
+
+    def refusal(self, reason: str, instead: str = "") -> RefusedError:
+        """The error for the equation at hand."""
+        eqn = self._eqn
+        if eqn is None:
+            return RefusedError("model", reason, instead)
+        return RefusedError(eqn.primitive.name, reason, instead, user_line(eqn))
+
+    def _compute(self, eqn: JaxprEqn, known: list[Known]) -> list[Value]:
+        """Runs an equation of known values, at once if it is index arithmetic on constants."""
+        values = [k.value for k in known]
+        integral = all(not jnp.issubdtype(v.aval.dtype, jnp.inexact) for v in eqn.outvars)
+        if integral and not any(map(is_tracer, values)):
+            with jax.ensure_compile_time_eval():
+                results = bind(eqn, values)
+        else:
+            results = bind(eqn, [jnp.asarray(v) for v in values])
+        path = common_path([k.path for k in known])
+        if eqn.primitive.name == "broadcast_in_dim":
+            axes = tuple(eqn.params["broadcast_dimensions"])
+            spread = (known[0], tuple(eqn.params["shape"]), axes)
+            return [Known(results[0], path, spread)]
+        return [Known(result, path) for result in results]
+
+    def _check(self, eqn: JaxprEqn, var: Any, value: Value) -> None:
+        """After each rule: the result's shape and kind are the equation's."""
+        if not isinstance(value, Signal):
+            return
+        shape = tuple(var.aval.shape)
+        found = self.builder.type(value.node)
+        expected = shape[: value.axis] + shape[value.axis + 1 :]
+        if found.shape != expected or found.kind != kind_of(var.aval.dtype):
+            raise AssertionError(
+                f"the rule of {eqn.primitive.name} made {found}, not {kind_of(var.aval.dtype)}"
+                f"{list(expected)}"
+            )
+
+    # -- What rules use -----------------------------------------------------------------------
+
+    def add(self, op: str, *inputs: int, **attributes: Attribute) -> int:
+        """Appends a node named after the module it comes from."""
+        return self.builder.add(op, *inputs, name=self.label(inputs), **attributes)
+
+    @contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        """Names what is added inside after a module; its equations' own scopes start anew."""
+        outer, self._eqn = self._eqn, None
+        self._scopes.append(name)
+        try:
+            yield
+        finally:
+            self._scopes.pop()
+            self._eqn = outer
+
+    def label(self, inputs: Sequence[int] = ()) -> str:
+        """The name of a node: the named scopes round it, else the module of its coefficients."""
+        own = ".".join(name_stack(self._eqn)) if self._eqn else ""
+        scope = ".".join(s for s in (*self._scopes, own) if s)
+        if scope:
+            return scope
+        for k in inputs:
+            node = self.builder.node(k)
+            if node is not None and node.op == "coefficient":
+                return node.name.rpartition(".")[0]
+        return ""
+
+    def kind(self, value: Known | Signal) -> str:
+        """The IR's kind of a value."""
+        if isinstance(value, Signal):
+            return self.builder.type(value.node).kind
+        return kind_of(value.value.dtype)
+
+    def coefficient(self, known: Known, time_axis: int | None = None) -> int:
+        """The node of a known value; with `time_axis`, of what it is at any one time."""
+        value = known.value
+        key = (id(value), time_axis)
+        if key in self._nodes:
+            return self._nodes[key][0]
+        if time_axis is not None:
+            return self._timed(known, time_axis, key)
+        shape = tuple(int(n) for n in value.shape)
+        if shape == () and not is_tracer(value) and not known.path:
+            number = np.asarray(value).item()
+            node = self.builder.constant(number)
+        else:
+            node = self._slot(known, shape, None)
+        self._nodes[key] = node, value  # the value is kept alive, so that its id stays its own
+        return node
+
+    def _timed(self, known: Known, axis: int, key: tuple[int, int | None]) -> int:
+        value = known.value
+        shape = tuple(int(n) for n in value.shape)
+        rest = shape[:axis] + shape[axis + 1 :]
+        if known.spread is not None:
+            source, _, axes = known.spread
+            if axis not in axes or source.value.shape[axes.index(axis)] == 1:
+                return self._respread(source, axes, axis, rest)
+        if self.lift:
+            node = self.builder.add(
+                "input",
+                index=self.first_input + len(self.lifted),
+                shape=rest,
+                kind=kind_of(value.dtype),
+            )
+            self.lifted.append(jnp.moveaxis(jnp.asarray(value), axis, 0))
+        else:
+            node = self._slot(known, rest, axis)
+        self._nodes[key] = node, value
+        return node
+
+    def _respread(
+        self, source: Known, axes: tuple[int, ...], axis: int, rest: tuple[int, ...]
+    ) -> int:
+        """A broadcast value without the time axis it was spread over."""
+        if axis in axes:
+            position = axes.index(axis)
+            source = Known(jnp.squeeze(jnp.asarray(source.value), position), source.path)
+            axes = axes[:position] + axes[position + 1 :]
+        node = self.coefficient(source)
+        if self.builder.type(node).shape in ((), rest):
+            return node
+        axes = tuple(a - (a > axis) for a in axes)
+        return self.builder.add("broadcast", node, shape=rest, axes=axes)
+
+    def _slot(self, known: Known, shape: tuple[int, ...], time_axis: int | None) -> int:
+        base = known.path or "constant"
+        name, count = base, 2
+        while name in self.slots:
+            name, count = f"{base}.{count}", count + 1
+        self.slots[name] = Slot(known.value, time_axis, self._eqn)
+        kind = kind_of(known.value.dtype)
+        return self.builder.add("coefficient", name=name, slot=name, shape=shape, kind=kind)
+
+    def operand(self, value: Known | Signal, axis: int, shift: int = 0) -> int:
+        """The node of an operand of an equation whose time axis is `axis`."""
+        if isinstance(value, Signal):
+            if value.axis != axis:
+                raise self.refusal(
+                    f"one operand has time on axis {value.axis}, another on axis {axis}.",
+                    "Bring time to the same axis first.",
+                )
+            return self.delayed(value.node, shift - value.shift)
+        if value.value.ndim == 0:
+            return self.coefficient(value)
+        return self.coefficient(value, axis)
+
+    def delayed(self, node: int, samples: int) -> int:
+        """A node delayed by the same number of samples in all channels."""
+        if samples == 0:
+            return node
+        return self.add("delay", node, samples=(samples,) * self.builder.type(node).size)
+
+    def align(self, values: Sequence[Value]) -> tuple[list[int], Signal]:
+        """Nodes of operands that are combined sample by sample, and what the result is like."""
+        signals = [v for v in values if isinstance(v, Signal)]
+        axis, shift = signals[0].axis, max(s.shift for s in signals)
+        nodes = [self.operand(v, axis, shift) for v in values]  # type: ignore[arg-type]
+        return nodes, Signal(-1, axis, shift, min(s.valid for s in signals))
+
+    def concrete(self, value: Value) -> np.ndarray | None:
+        """A known value that does not depend on parameters, as an array; else None."""
+        if not isinstance(value, Known) or is_tracer(value.value):
+            return None
+        return np.asarray(value.value)
+
+    def is_zero(self, value: Value) -> bool:
+        """Whether a value is known to be all zeros, whatever the parameters are."""
+        if isinstance(value, Known) and value.spread is not None:
+            return self.is_zero(value.spread[0])
+        found = self.concrete(value)
+        return found is not None and not found.any()
+
+    def mapped(self, node: int, like: Signal, axis: int | None = None) -> Signal:
+        """A result with another node, and perhaps time on another axis."""
+        return Signal(node, like.axis if axis is None else axis, like.shift, like.valid)
+
+
+def common_path(paths: Sequence[str]) -> str:
+    """The one parameter, or the innermost module, that all (non-empty) paths lie in."""
+    parts = [re.split(r"\.", p) for p in paths if p]
+    if not parts:
+        return ""
+    shared = []
+    for names in zip(*parts, strict=False):
+        if len(set(names)) > 1:
+            break
+        shared.append(names[0])
+    return ".".join(shared)
+
+
+_UNKNOWN = "it has no rule that gives it a meaning sample by sample."
+_NO_RULE: dict[str, tuple[str, str]] = {
+    "fft": (
+        "a Fourier transform over time needs the whole signal.",
+        "Use fir(x, taps) for a convolution, or a filter.",
+    ),
+    "sort": ("sorting looks at all samples at once.", ""),
+    "scan": ("a scan over a signal is not supported yet.", "Use feedback(loop, x)."),
+    "while": ("a loop whose length depends on a signal has no fixed cost.", ""),
+    "cond": ("a branch that depends on a signal cannot be taken.", "Use jnp.where."),
+}

@@ -1,0 +1,7 @@
+"""The JAX primitives of delay networks."""
+
+from adac_jax.primitives.delay import delay, variable_delay
+from adac_jax.primitives.feedback import feedback
+from adac_jax.primitives.filters import fir, lfilter, sosfilt
+
+__all__ = ["delay", "feedback", "fir", "lfilter", "sosfilt", "variable_delay"]
