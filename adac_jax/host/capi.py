@@ -11,13 +11,15 @@ import dawdreamer  # noqa: F401  (its import loads what the shared library itsel
 
 from adac_jax.host.errors import HostError
 
-# libfaust compiles in global state and is not thread-safe, and ctypes releases the interpreter's
-# lock. Reentrant, because the garbage collector may free a program while this thread holds it.
+# libfaust compiles in global state, and ctypes releases the interpreter's lock: without a lock of
+# ours, four threads that compile end the process. Reentrant, because the garbage collector may
+# free a program while this thread holds it.
 compiler_lock = threading.RLock()
 
 _POINTERS = c.c_void_p  # the address of an array of channel addresses
 _SIGNATURES = {
     "getCLibFaustVersion": (c.c_char_p, ()),
+    "startMTDSPFactories": (c.c_bool, ()),
     "createCDSPFactoryFromString": (
         c.c_void_p,
         (c.c_char_p, c.c_char_p, c.c_int, c.POINTER(c.c_char_p), c.c_char_p, c.c_char_p, c.c_int),
@@ -82,6 +84,8 @@ def api() -> c.CDLL:
             ) from None
         function.restype = result
         function.argtypes = arguments
+    # libfaust's own lock: guards against compilations that do not pass through this package.
+    library.startMTDSPFactories()
     return library
 
 

@@ -25,10 +25,11 @@ _ERROR_BYTES = 4096  # what libfaust's header asks for
 _LONGEST_BLOCK = 2**30  # samples; libfaust counts them in a C int
 
 # Depth. libfaust compiles on a thread of its own, whose stack is 16 MiB whatever the stack of the
-# caller: a caller with a big stack does not help. Measured with 2.85.9: 5,000 terms in one sum,
-# 8,000 nested calls and 4,000 stages in sequence compile; somewhat above, libfaust reports "stack
-# overflow in eval", which is raised as HostError; but 5,000 stages (`:mem` with a product each),
-# or 4,000 definitions of which each uses the last, overflow the real stack and end the process.
+# caller, so a caller with a big stack does not help. Measured with 2.85.9: sums of 5,000 terms,
+# 8,000 nested calls, 4,000 stages in sequence and 2,000 definitions of which each uses the last
+# compile. From 8,000 or 20,000 terms or calls on, libfaust reports "stack overflow in eval", which
+# is raised as HostError; but 5,000 stages, or 3,000 such definitions, overflow the real stack and
+# end the process. Nothing in this process can prevent that.
 
 
 class Library:

@@ -84,7 +84,7 @@ class Processor:
         self._model = self._compiled(text, "model")
         self.compile_seconds = time.perf_counter() - started
         # libfaust keeps a compiled program as long as someone uses it. This second user makes the
-        # compilation at each render a look-up (0.3 ms): see `render`.
+        # compilation at each render a look-up (0.3 ms): see `_renew`.
         self._keeper = self._compiled(text, "keeper")
 
         self.inputs = self._model.get_num_input_channels()
@@ -164,8 +164,14 @@ class Processor:
 
     def _compiled(self, text: str, label: str):
         processor = self._engine.make_faust_processor(label)
-        processor.auto_import = ""  # else line numbers shift, and a missing import goes unnoticed
-        processor.set_dsp_string(text)
+        # DawDreamer computes in place: its output buffers are its input buffers. FAUST code that
+        # does not know it overwrites inputs before it has read them: `process(x, y) = y, x;`
+        # gives y twice, and about half of all programs with several channels are wrong.
+        processor.compile_flags = ["-inpl"]
+        # DawDreamer compiles the import, a new line and the program. The whole text as the import:
+        # line numbers stay the user's, and no import of DawDreamer's own hides one forgotten.
+        processor.auto_import = text
+        processor.set_dsp_string("\n")
         try:
             with compiler_lock:
                 processor.compile()

@@ -249,9 +249,16 @@ def _dot_general(w: Walker, eqn: JaxprEqn, left: Value, right: Value) -> Signal:
         _full(w, k, tuple(n for n, letter in zip(atom.aval.shape, side, strict=True) if letter != time))
         for k, atom, side in zip(nodes, eqn.invars, letters, strict=True)
     ]
-    subscripts = f"{parts[0]},{parts[1]}->{''.join(x for x in result if x != time)}"
+    subscripts = _renamed(f"{parts[0]},{parts[1]}->{''.join(x for x in result if x != time)}")
     node = w.add("einsum", *nodes, subscripts=subscripts)
     return Signal(node, result.index(time), shift, min(s.valid for s in signals))
+
+
+def _renamed(subscripts: str) -> str:
+    """The same subscripts with the letters i, j, k, … in order of appearance."""
+    seen = dict.fromkeys(c for c in subscripts if c.isalpha())
+    fresh = dict(zip(seen, LETTERS[8:] + LETTERS[:8], strict=False))
+    return "".join(fresh.get(c, c) for c in subscripts)
 
 
 _WHOLE = "Work on whole signals; for earlier samples use delay(x, samples)."

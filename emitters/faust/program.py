@@ -1,0 +1,225 @@
+"""Writes a program as FAUST text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from emitters.faust.recursion import open_loops
+from emitters.faust.rules import ADDITIVE, FOREIGN, RULES, Atoms, array
+from emitters.faust.sections import HELPERS
+from emitters.faust.text import Atom, atom, comment, identifier, quoted
+from ir.cycles import order
+from ir.graph import Graph, Node, Program
+from ir.interpreter import PER_SAMPLE
+from ir.passes import fold, merge, prune
+from ir.verify import verify, verify_program
+
+NEEDS = {"section": ("keep",), "one_pole": ("keep",)}
+"""Helpers that use helpers."""
+
+WORD = re.compile(r"[A-Za-z_]\w*")
+
+
+@dataclass
+class Definition:
+    """A line `name = text;`; `additive` if it is a sum that may need a barrier."""
+
+    name: str
+    text: str
+    additive: bool
+
+
+@dataclass
+class Writer:
+    """Collects the lines of one function."""
+
+    definitions: list[Definition | str] = field(default_factory=list)
+    helpers: set[str] = field(default_factory=set)
+    bases: set[str] = field(default_factory=set)
+    base: str = ""
+    additive: bool = False
+
+    def helper(self, name: str) -> str:
+        """Notes that a helper is used; returns its name."""
+        self.helpers.update((name, *NEEDS.get(name, ())))
+        return name
+
+    def name(self, expression: str, hint: str) -> str:
+        """Defines a signal of its own for an expression; returns its name."""
+        full = f"{self.base}_{hint}" if hint else self.base
+        self.definitions.append(Definition(full, expression, self.additive))
+        return full
+
+    def start(self, name: str, fallback: str) -> None:
+        """Chooses a base name that no other node has."""
+        base = identifier(name, fallback)
+        free, count = base, 2
+        while free in self.bases:
+            free, count = f"{base}{count}", count + 1
+        self.bases.add(free)
+        self.base = free
+
+
+def emit(program: Program) -> str:
+    """The program as FAUST.
+
+    Deterministic; names follow the modules; every number is written so that it reads back as the
+    same float64. The text needs no library.
+
+    Raises:
+        IRError: the program is not valid, or holds a number that FAUST cannot write.
+    """
+    program = verify_program(fold(verify_program(program)))
+    program = program.with_graph(merge(prune(program.graph)))
+    opened = open_loops(program.graph)
+    graph = verify(opened.graph)
+    writer = Writer()
+    atoms: dict[int, Atoms] = {}
+    arguments = _arguments(graph, writer, atoms, opened.ports)
+    for k in order(graph):
+        if k not in atoms:
+            atoms[k] = _node(writer, graph, program, k, [atoms[s] for s in graph.nodes[k].inputs])
+    results = [atom(value) for k in graph.outputs for value in atoms[k].flat]
+    lines = _barriers(writer, results)
+    back = sum(graph.nodes[k].type.size for k in graph.outputs[: opened.ports])
+    return _text(program.graph, writer, lines, arguments, results, back)
+
+
+def _arguments(
+    graph: Graph, writer: Writer, atoms: dict[int, Atoms], ports: int
+) -> list[str]:
+    names: list[str] = []
+    for position, k in enumerate(graph.inputs):
+        node = graph.nodes[k]
+        is_port = position < ports
+        writer.start(f"{node.name or 'loop'}_back" if is_port else node.name or "in", "in")
+        atoms[k] = array((_indexed(writer.base, i) for i in np.ndindex(node.shape)), node.shape)
+        names.extend(atoms[k].ravel())
+    return names
+
+
+def _indexed(base: str, index: tuple[int, ...]) -> str:
+    return "_".join((base, *map(str, index)))
+
+
+def _node(
+    writer: Writer, graph: Graph, program: Program, k: int, operands: list[Atoms]
+) -> Atoms:
+    node = graph.nodes[k]
+    if node.op == "constant":
+        return array([node["value"]], ())
+    if node.op == "coefficient":
+        return program.coefficients[node.text("slot")].astype(object)
+    folded = _folded(node, operands)
+    if folded is not None:
+        return folded
+    writer.start(node.name, node.op)
+    writer.additive = node.op in ADDITIVE
+    mark = len(writer.definitions)
+    found = RULES[node.op](writer, node, *operands)
+    known = {value for operand in operands for value in operand.flat if isinstance(value, str)}
+    known |= {d.name for d in writer.definitions[mark:] if isinstance(d, Definition)}
+    result = np.empty(node.shape, object)
+    for index in np.ndindex(node.shape):
+        value: Atom = found[index]
+        is_expression = isinstance(value, str) and value not in known
+        if is_expression:
+            value = writer.name(value, "_".join(map(str, index)))  # type: ignore[arg-type]
+        result[index] = value
+    if len(writer.definitions) > mark:
+        writer.definitions.insert(mark, _caption(node))
+    return result
+
+
+def _folded(node: Node, operands: list[Atoms]) -> Atoms | None:
+    """The numbers that an operation on numbers alone gives."""
+    if node.op not in PER_SAMPLE or not operands:
+        return None
+    if any(isinstance(value, str) for operand in operands for value in operand.flat):
+        return None
+    dtypes = {bool: np.bool_, int: np.int64, float: np.float64}
+    typed = [o.astype(dtypes[type(o.flat[0])]) if o.size else o.astype(float) for o in operands]
+    found = np.broadcast_to(PER_SAMPLE[node.op](node)(*typed), node.shape)
+    return array(found.ravel().tolist(), node.shape)
+
+
+def _caption(node: Node) -> str:
+    note = f" {node.text('subscripts')}" if node.op == "einsum" else ""
+    return comment(f"{node.name or '(unnamed)'}: {node.op}{note}")
+
+
+def _barriers(writer: Writer, results: list[str]) -> list[str]:
+    """The lines as text, with a barrier round each sum that is used more than once.
+
+    FAUST's normal form multiplies out sums that are used twice, which turns a butterfly of
+    O(N log N) into O(N²); `attach` stops it at no cost.
+    """
+    uses: dict[str, int] = {}
+    for line in writer.definitions:
+        if isinstance(line, Definition):
+            for word in WORD.findall(line.text):
+                uses[word] = uses.get(word, 0) + 1
+    for word in results:
+        uses[word] = uses.get(word, 0) + 1
+    lines = []
+    for line in writer.definitions:
+        if isinstance(line, str):
+            lines.append(line)
+            continue
+        text = line.text
+        if line.additive and uses.get(line.name, 0) > 1:
+            text = f"{writer.helper('keep')}({text})"
+        lines.append(f"{line.name} = {text};")
+    return lines
+
+
+def _text(
+    graph: Graph,
+    writer: Writer,
+    lines: list[str],
+    arguments: list[str],
+    results: list[str],
+    back: int,
+) -> str:
+    head = [
+        f"declare name {quoted(graph.name)};",
+        'declare description "Written by adac_jax from a JAX model.";',
+        f"declare adac_jax_sample_rate {quoted(f'{graph.sample_rate:g}')};",
+        "",
+    ]
+    for name in sorted(writer.helpers):
+        if name in FOREIGN:
+            signature = f"float {name}f|{name}|{name}l(float)"
+            head.append(f'{name} = ffunction({signature}, <math.h>, "");')
+        elif name == "impulse":
+            head.append("// One at the first sample, zero after.\nimpulse = 1 - 1';")
+        else:
+            head.append(HELPERS[name].rstrip())
+    if writer.helpers:
+        head.append("")
+    function = f"model({', '.join(arguments)})" if arguments else "model"
+    body = [f"{function} =", _wrapped(results)]
+    if lines:
+        body += ["with {", *(f"    {line}" for line in lines), "}"]
+    body[-1] += ";"
+    front = len(results) - back
+    if back:
+        call = f"model ~ par(i, {back}, _) : (par(i, {back}, !), par(i, {front}, _))"
+    else:
+        call = "model"
+    return "\n".join([*head, *body, "", f"process = {call};", ""])
+
+
+def _wrapped(names: list[str]) -> str:
+    rows, row = [], ""
+    for k, name in enumerate(names):
+        piece = name + (", " if k < len(names) - 1 else "")
+        if len(row) + len(piece) > 96:
+            rows.append(row.rstrip())
+            row = ""
+        row += piece
+    rows.append(row)
+    return "\n".join(f"    {r}" for r in rows)

@@ -1,0 +1,81 @@
+"""Opens loops for FAUST, the one place that knows of the sample its `~` adds.
+
+`F ~ bus` feeds the first outputs of F back to its first inputs, one sample later. So a delay of m
+samples on a loop becomes a port, which carries the signal one sample late already, and a delay of
+m - 1 behind it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ir.cycles import components, is_loop, least_delay
+from ir.graph import Graph, Node
+
+MANY = 64
+"""Up to this many delays on a loop are tried for staying as they are; more are all opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A graph without cycles, and what feeds back.
+
+    Attributes:
+        graph: Its inputs are the ports and then the original inputs; its outputs what feeds the
+            ports and then the original outputs.
+        ports: The number of ports.
+    """
+
+    graph: Graph
+    ports: int
+
+
+def open_loops(graph: Graph) -> Opened:
+    """Replaces the delays that close loops by ports."""
+    cuts = _cuts(graph)
+    nodes = list(graph.nodes)
+    ports: list[int] = []
+    for position, k in enumerate(cuts):
+        node = nodes[k]
+        attributes = (("index", position), ("kind", node.type.kind), ("shape", node.shape))
+        nodes.append(Node("input", (), node.type, attributes, node.name))
+        ports.append(len(nodes) - 1)
+        inputs = (ports[-1], *node.inputs[1:])
+        nodes[k] = replace(node, inputs=inputs, attributes=_one_less(node))
+    for k in graph.inputs:
+        index = graph.nodes[k].int("index") + len(cuts)
+        rest = [a for a in graph.nodes[k].attributes if a[0] != "index"]
+        nodes[k] = replace(nodes[k], attributes=(("index", index), *rest))
+    outputs = (*(graph.nodes[k].inputs[0] for k in cuts), *graph.outputs)
+    return Opened(replace(graph, nodes=tuple(nodes), outputs=outputs), len(cuts))
+
+
+def _one_less(node: Node) -> tuple:
+    if node.op == "delay":
+        return (("samples", tuple(m - 1 for m in node.ints("samples"))),)
+    return (("maximum", node.int("maximum") - 1), ("minimum", node.int("minimum") - 1))
+
+
+def _cuts(graph: Graph) -> list[int]:
+    """Delays whose opening leaves no cycle; as few as a greedy choice finds."""
+    everything = range(len(graph.nodes))
+
+    def cyclic(cut: set[int]) -> list[list[int]]:
+        def edges(k: int) -> tuple[int, ...]:
+            return graph.nodes[k].inputs[1:] if k in cut else graph.nodes[k].inputs
+
+        return [group for group in components(everything, edges) if is_loop(group, edges)]
+
+    candidates = [
+        k for group in cyclic(set()) for k in group if _may_open(graph, graph.nodes[k])
+    ]
+    cut = set(candidates)
+    if len(candidates) <= MANY:
+        for k in reversed(candidates):
+            if not cyclic(cut - {k}):
+                cut.discard(k)
+    return sorted(cut)
+
+
+def _may_open(graph: Graph, node: Node) -> bool:
+    return least_delay(node) >= 1

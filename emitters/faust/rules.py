@@ -1,0 +1,344 @@
+"""What each operation is in FAUST: one rule a row of the op table.
+
+A rule gets the node and its operands, arrays of atoms (numbers, or names of signals) in the shape
+of one sample, and returns an array of FAUST expressions, or of atoms where there is nothing to
+compute. Moving channels about costs nothing: it only moves names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from emitters.faust.sections import Call, delayed, direct_form, second_order
+from emitters.faust.text import Atom, atom, product, total
+from ir.graph import Node
+from ir.ops import parse_subscripts
+
+Atoms = np.ndarray
+"""An object array of atoms or of expressions."""
+
+
+class Context(Protocol):
+    """What a rule may ask of the program being written."""
+
+    def helper(self, name: str) -> str:
+        """Notes that a helper is used; returns its name."""
+        ...
+
+    def name(self, expression: str, hint: str) -> str:
+        """Defines a signal of its own for an expression; returns its name."""
+        ...
+
+
+Rule = Callable[..., Atoms]
+RULES: dict[str, Rule] = {}
+ADDITIVE = frozenset({"add", "sub", "sum", "einsum", "fir"})
+"""Operations whose results are sums: where two others use one, it gets a barrier."""
+
+
+def rule(*ops: str) -> Callable[[Rule], Rule]:
+    """Registers the rule of one or more operations; a second one is a mistake."""
+
+    def register(function: Rule) -> Rule:
+        for op in ops:
+            if op in RULES:
+                raise KeyError(f"The operation {op!r} has two FAUST rules.")
+            RULES[op] = function
+        return function
+
+    return register
+
+
+def array(values: object, shape: tuple[int, ...]) -> Atoms:
+    """An object array of a shape, from a flat sequence."""
+    result = np.empty(int(np.prod(shape)), object)
+    result[:] = list(values)  # type: ignore[call-overload]
+    return result.reshape(shape)
+
+
+def _formula(template: str) -> Rule:
+    """An elementwise rule from a template in {x}, {y}, {z}."""
+
+    def build(c: Context, node: Node, *operands: Atoms) -> Atoms:
+        full = [np.broadcast_to(o, node.shape).ravel() for o in operands]
+        lines = (dict(zip("xyz", map(atom, row), strict=False)) for row in zip(*full, strict=True))
+        return array((template.format(**line) for line in lines), node.shape)
+
+    return build
+
+
+TEMPLATES = {
+    "neg": "0-{x}", "abs": "abs({x})", "sqrt": "sqrt({x})", "rsqrt": "1.0/sqrt({x})",
+    "exp": "exp({x})", "exp2": "pow(2.0, {x})", "log": "log({x})", "sin": "sin({x})",
+    "cos": "cos({x})", "tan": "tan({x})", "asin": "asin({x})", "acos": "acos({x})",
+    "atan": "atan({x})", "logistic": "1.0/(1.0 + exp(0-{x}))", "floor": "floor({x})",
+    "ceil": "ceil({x})", "round": "rint({x})", "sub": "{x} - {y}", "div": "{x}/{y}",
+    "rem": "fmod({x}, {y})", "pow": "pow({x}, {y})", "atan2": "atan2({x}, {y})",
+    "maximum": "max({x}, {y})", "minimum": "min({x}, {y})", "eq": "{x} == {y}",
+    "ne": "{x} != {y}", "lt": "{x} < {y}", "le": "{x} <= {y}", "gt": "{x} > {y}",
+    "ge": "{x} >= {y}", "and": "{x} & {y}", "or": "{x} | {y}", "xor": "xor({x}, {y})",
+    "select": "select2({x}, {z}, {y})",
+}  # fmt: skip
+FOREIGN = ("expm1", "log1p", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "cbrt", "erf", "erfc")
+"""Functions of the C library that FAUST reaches by declaration."""
+
+for _op, _template in TEMPLATES.items():
+    rule(_op)(_formula(_template))
+
+
+def _foreign(c: Context, node: Node, x: Atoms) -> Atoms:
+    name = c.helper(node.op)
+    return array((f"{name}({atom(v)})" for v in x.ravel()), node.shape)
+
+
+rule(*FOREIGN)(_foreign)
+
+
+@rule("sign")
+def _sign(c: Context, node: Node, x: Atoms) -> Atoms:
+    cast = "float" if node.type.kind == "real" else ""
+    return array((f"{cast}(({atom(v)} > 0) - ({atom(v)} < 0))" for v in x.ravel()), node.shape)
+
+
+@rule("not")
+def _not(c: Context, node: Node, x: Atoms) -> Atoms:
+    template = "{} == 0" if node.type.kind == "bool" else "xor({}, (-1))"
+    return array((template.format(atom(v)) for v in x.ravel()), node.shape)
+
+
+@rule("convert")
+def _convert(c: Context, node: Node, x: Atoms) -> Atoms:
+    template = {"real": "float({})", "int": "int({})", "bool": "{} != 0"}[node.type.kind]
+    return array((template.format(atom(v)) for v in x.ravel()), node.shape)
+
+
+@rule("integer_pow")
+def _integer_pow(c: Context, node: Node, x: Atoms) -> Atoms:
+    n = node.int("exponent")
+
+    def power(v: Atom) -> str:
+        text = atom(v)
+        if n == 0:
+            return "1.0"
+        positive = "*".join([text] * abs(n)) if abs(n) <= 8 else f"pow({text}, {abs(n)})"
+        return positive if n > 0 else f"1.0/({positive})"
+
+    return array(map(power, x.ravel()), node.shape)
+
+
+@rule("add")
+def _add(c: Context, node: Node, x: Atoms, y: Atoms) -> Atoms:
+    pairs = zip(np.broadcast_to(x, node.shape).flat, np.broadcast_to(y, node.shape).flat, strict=True)
+    return array((_sum(c, pair) for pair in pairs), node.shape)
+
+
+def _sum(c: Context, values: object) -> Atom:
+    """A sum, or the one atom it comes to."""
+    kept = [v for v in values if isinstance(v, str) or v != 0]  # type: ignore[attr-defined]
+    if len(kept) == 1:
+        return kept[0]
+    return _total(c, [product(v, 1) for v in kept])
+
+
+def _total(c: Context, terms: list[tuple[int, str]]) -> str:
+    text = total(terms)
+    if "keep(" in text:
+        c.helper("keep")
+    return text
+
+
+@rule("mul")
+def _mul(c: Context, node: Node, x: Atoms, y: Atoms) -> Atoms:
+    pairs = zip(np.broadcast_to(x, node.shape).flat, np.broadcast_to(y, node.shape).flat, strict=True)
+    return array((total([product(a, b)]) for a, b in pairs), node.shape)
+
+
+@rule("sum")
+def _reduce_sum(c: Context, node: Node, x: Atoms) -> Atoms:
+    return array((_sum(c, row) for row in _rows(x, node.ints("axes"))), node.shape)
+
+
+def _rows(x: Atoms, axes: tuple[int, ...]) -> Atoms:
+    """The groups of atoms that a reduction combines."""
+    kept = [k for k in range(x.ndim) if k not in axes]
+    moved = x.transpose([*kept, *axes])
+    count = int(np.prod([x.shape[k] for k in kept]))
+    return moved.reshape(count, -1)
+
+
+def _nested(template: str) -> Rule:
+    def reduce(c: Context, node: Node, x: Atoms) -> Atoms:
+        def fold(values: list[str]) -> str:
+            if len(values) == 1:
+                return values[0]
+            half = len(values) // 2
+            return template.format(fold(values[:half]), fold(values[half:]))
+
+        empty = ["1.0" if node.type.kind == "real" else "1"]
+        rows = _rows(x, node.ints("axes"))
+        return array((fold([atom(v) for v in row] or empty) for row in rows), node.shape)
+
+    return reduce
+
+
+rule("prod")(_nested("({}*{})"))
+rule("max")(_nested("max({}, {})"))
+rule("min")(_nested("min({}, {})"))
+
+
+@rule("einsum")
+def _einsum(c: Context, node: Node, x: Atoms, y: Atoms) -> Atoms:
+    left, right, result = parse_subscripts(node.text("subscripts"))
+    summed = "".join(dict.fromkeys(s for s in left + right if s not in result))
+    sizes = dict(zip(left + right, x.shape + y.shape, strict=True))
+    shape = tuple(sizes[s] for s in result + summed)
+
+    def spread(operand: Atoms, letters: str) -> Atoms:
+        order = [letters.index(s) for s in result + summed if s in letters]
+        moved = operand.transpose(order)
+        index = tuple(slice(None) if s in letters else None for s in result + summed)
+        count = int(np.prod(node.shape))
+        return np.broadcast_to(moved[index], shape).reshape(count, -1)
+
+    a, b = spread(x, left), spread(y, right)
+    lines = (
+        _total(c, [product(u, v) for u, v in zip(p, q, strict=True)])
+        for p, q in zip(a, b, strict=True)
+    )
+    return array(lines, node.shape)
+
+
+@rule("reshape")
+def _reshape(c: Context, node: Node, x: Atoms) -> Atoms:
+    return x.reshape(node.shape)
+
+
+@rule("transpose")
+def _transpose(c: Context, node: Node, x: Atoms) -> Atoms:
+    return x.transpose(node.ints("permutation"))
+
+
+@rule("broadcast")
+def _broadcast(c: Context, node: Node, x: Atoms) -> Atoms:
+    full = [1] * len(node.shape)
+    for axis, n in zip(node.ints("axes"), x.shape, strict=True):
+        full[axis] = n
+    return np.broadcast_to(x.reshape(full), node.shape)
+
+
+@rule("slice")
+def _slice(c: Context, node: Node, x: Atoms) -> Atoms:
+    bounds = zip(node.ints("start"), node.ints("limit"), node.ints("stride"), strict=True)
+    return x[tuple(slice(*b) for b in bounds)]
+
+
+@rule("concatenate")
+def _concatenate(c: Context, node: Node, *xs: Atoms) -> Atoms:
+    return np.concatenate(xs, axis=node.int("axis"))
+
+
+@rule("take")
+def _take(c: Context, node: Node, x: Atoms) -> Atoms:
+    return x.ravel()[list(node.ints("indices"))].reshape(node.shape)
+
+
+@rule("delay")
+def _delay(c: Context, node: Node, x: Atoms, *initial: Atoms) -> Atoms:
+    lines = []
+    for k, (v, m) in enumerate(zip(x.flat, node.ints("samples"), strict=True)):
+        text = _late(v, m)
+        if initial and m:
+            start = initial[0].reshape(len(initial[0]), -1)[:m, k]
+            text = f"{atom(text)} + {_starting(c, start)}" if any(start != 0) else text
+        lines.append(text)
+    return array(lines, node.shape)
+
+
+def _late(v: Atom, m: int) -> Atom:
+    if m == 0 or v == 0:
+        return v
+    return f"{atom(v)}'" if m == 1 else f"{atom(v)}@{m}"
+
+
+def _starting(c: Context, values: Atoms) -> str:
+    """A signal that has these values at the first samples and zero after."""
+    impulse = c.helper("impulse")
+    return "(" + _total(c, [product(v, delayed(impulse, k)) for k, v in enumerate(values)]) + ")"
+
+
+@rule("variable_delay")
+def _variable_delay(c: Context, node: Node, x: Atoms, d: Atoms) -> Atoms:
+    low, high = node.int("minimum"), node.int("maximum")
+    pairs = zip(x.flat, d.flat, strict=True)
+    return array(
+        (f"{atom(v)} @ max({low}, min({high}, {atom(n)}))" for v, n in pairs), node.shape
+    )
+
+
+@rule("fir")
+def _fir(c: Context, node: Node, x: Atoms, taps: Atoms) -> Atoms:
+    flat = taps.reshape(len(taps), -1)
+    lines = []
+    for k, v in enumerate(x.flat):
+        terms = [product(h, delayed(atom(v), n)) for n, h in enumerate(flat[:, k])]
+        lines.append(_total(c, terms))
+    return array(lines, node.shape)
+
+
+@rule("iir")
+def _iir(c: Context, node: Node, x: Atoms, b: Atoms, a: Atoms, *state: Atoms) -> Atoms:
+    columns = [o.reshape(len(o), -1) for o in (b, a, *state)]
+    lines = [
+        _filtered(c, node, atom(v), *(column[:, k] for column in columns))
+        for k, v in enumerate(x.flat)
+    ]
+    return array(lines, node.shape)
+
+
+@rule("sos")
+def _sos(c: Context, node: Node, x: Atoms, sos: Atoms, *state: Atoms) -> Atoms:
+    sections = sos.reshape(len(sos), 6, -1)
+    states = [s.reshape(len(s), 2, -1) for s in state]
+    lines = []
+    for k, v in enumerate(x.flat):
+        signal: Atom = v
+        for n in range(len(sections)):
+            if n and signal != v:
+                signal = c.name(atom(signal), f"{k}_{n}")
+            start = [s[n, :, k] for s in states]
+            row = sections[n, :, k]
+            signal = _filtered(c, node, atom(signal), row[:3], row[3:], *start)
+        lines.append(signal)
+    return array(lines, node.shape)
+
+
+def _filtered(
+    c: Context, node: Node, x: str, b: Atoms, a: Atoms, state: Atoms | None = None
+) -> str:
+    """One recursive filter of any order on one channel."""
+    numeric = not any(isinstance(v, str) for v in (*b, *a))
+    resting = state is None or not any(isinstance(v, str) or v != 0 for v in state)
+    if numeric and resting and len(b) <= 3:
+        pad = [0.0] * (3 - len(b))
+        call: Call | None = second_order([*b, *pad], [*a, *pad])
+        if call is None:
+            return x
+        return f"{c.helper(call.helper)}{call.text(x)[len(call.helper) :]}"
+    extra = []
+    if state is not None and not resting:
+        impulse = c.helper("impulse")
+        extra = [product(v, delayed(impulse, k)) for k, v in enumerate(state)]
+    if numeric:
+        b, a = b / a[0], a / a[0]
+    else:
+        scale = atom(a[0])
+        b, a = (array((f"({atom(v)}/{scale})" for v in o), o.shape) for o in (b, a))
+    text = direct_form(list(b), list(a), extra, x)
+    if "keep(" in text:
+        c.helper("keep")
+    return text
+
+

@@ -1,0 +1,116 @@
+"""Recursive filters in a form that single precision can hold.
+
+A direct form keeps its poles in a1 ≈ -2 and a2 ≈ 1. At 31 Hz and 48 kHz, what matters of them is
+1 + a1 + a2 ≈ 1.7e-5, of which rounding to single precision spoils one part in a hundred. The
+bilinear transform s = (1 - z^-1) / (1 + z^-1) turns the same section into
+
+    H(s) = (n0 + n1 s + n2 s²) / (d0 + d1 s + d2 s²),
+    d0 = 1 + a1 + a2,  d1 = 2 (1 - a2),  d2 = 1 - a1 + a2,  and n likewise from b,
+
+which a trapezoidal state-variable filter computes with g = sqrt(d0 / d2) and k = d1 / (d2 g): all
+small numbers stay small numbers, computed here in double precision. Source: A. Simper, "Linear
+trapezoidal integrated state variable filter", 2013; V. Zavalishin, "The Art of VA Filter Design",
+2018, chapter 4. The updates are written as increments, s ← s + 2 d, for the same reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from emitters.faust.text import Atom, number, product, total
+
+HELPERS = {
+    "section": """\
+// Second-order section, trapezoidal: y = m0 x + m1 band + m2 low; keep() stops the compiler from
+// adding the small increments to the coefficient of a state, where single precision loses them.
+section(c1, c2, c3, m0, m1, m2, x) = tick ~ (_, _) : (!, !, _)
+with {
+    tick(s1, s2) = s1 + 2*d1, s2 + 2*d2, m0*x + m1*(s1 + d1) + m2*(s2 + d2)
+    with {
+        d1 = keep(c2*(x - s2) - c1*s1);
+        d2 = keep(c3*(x - s2) + c2*s1);
+    };
+};
+""",
+    "one_pole": """\
+// First-order section, trapezoidal: y = high x + (low - high) lowpass.
+one_pole(c, high, difference, x) = tick ~ _ : (!, _)
+with {
+    tick(s) = s + 2*d, high*x + difference*(s + d)
+    with { d = keep(c*(x - s)); };
+};
+""",
+    "direct": """\
+// Second-order section, direct form: y = b0 x + b1 x' + b2 x'' - a1 y' - a2 y''.
+direct(b0, b1, b2, a1, a2, x) = b0*x + b1*x' + b2*x'' : + ~ (_ <: *(0 - a1), (mem : *(0 - a2)) :> _);
+""",
+    "keep": """\
+// The same signal; a barrier that keeps the compiler from expanding the sum behind it.
+keep(x) = attach(x, 0);
+""",
+}
+"""Definitions that the text uses, by name; only those in use are written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A filter as a helper and its settings."""
+
+    helper: str
+    settings: tuple[Atom, ...]
+
+    def text(self, x: str) -> str:
+        """The application of the filter to a signal."""
+        values = [s if isinstance(s, str) else number(s) for s in self.settings]
+        return f"{self.helper}({', '.join([*values, x])})"
+
+
+def second_order(b: Sequence[float], a: Sequence[float]) -> Call | None:
+    """The call for a stable section with numbers for coefficients; None if it does nothing."""
+    b0, b1, b2 = (v / a[0] for v in b)
+    a1, a2 = a[1] / a[0], a[2] / a[0]
+    if a2 == 0 and b2 == 0:
+        return first_order((b0, b1), (1.0, a1))
+    d0, d1, d2 = 1 + a1 + a2, 2 * (1 - a2), 1 - a1 + a2
+    if not (d0 > 0 and d1 > 0 and d2 > 0):
+        # A pole on or outside the unit circle: the transform divides by zero or its root.
+        return Call("direct", (b0, b1, b2, a1, a2))
+    if (b0, b1, b2) == (1.0, a1, a2):
+        return None
+    g = math.sqrt(d0 / d2)
+    k = d1 / (d2 * g)
+    scale = 1 / (1 + g * (g + k))
+    high, band, low = (b0 - b1 + b2) / d2, 2 * (b0 - b2) / (d2 * g), (b0 + b1 + b2) / d0
+    settings = (g * (g + k) * scale, g * scale, g * g * scale)
+    return Call("section", (*settings, high, band - k * high, low - high))
+
+
+def first_order(b: Sequence[float], a: Sequence[float]) -> Call | None:
+    """As `second_order`, for b0, b1 and 1, a1."""
+    (b0, b1), a1 = (v / a[0] for v in b), a[1] / a[0]
+    if a1 == 0 and b1 == 0 and b0 == 1:
+        return None
+    if not -1 < a1 < 1:
+        return Call("direct", (b0, b1, 0.0, a1, 0.0))
+    high, low = (b0 - b1) / (1 - a1), (b0 + b1) / (1 + a1)
+    return Call("one_pole", ((1 + a1) / 2, high, low - high))
+
+
+def direct_form(b: Sequence[Atom], a: Sequence[Atom], extra: Sequence[tuple[int, str]], x: str) -> str:
+    """Any order, coefficients that may be signals, and an excitation of the state: as text.
+
+    y = sum_k b_k x[t - k] + extra - sum_{k ≥ 1} a_k y[t - k]; a[0] must be 1.
+    """
+    feedforward = total([*(product(c, delayed(x, k)) for k, c in enumerate(b)), *extra])
+    terms = [product(c, delayed("y", k)) for k, c in enumerate(a[1:])]
+    if not any(sign for sign, _ in terms):
+        return feedforward
+    back = total((-sign, text) for sign, text in terms)
+    return f"({feedforward}) : + ~ \\(y).({back})"
+
+
+def delayed(x: str, samples: int) -> str:
+    """A signal some samples ago."""
+    return x if samples == 0 else f"{x}'" if samples == 1 else f"({x}@{samples})"

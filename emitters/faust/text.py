@@ -1,0 +1,97 @@
+"""Numbers, sums and names as FAUST text."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+
+from ir.errors import IRError
+
+Atom = bool | int | float | str
+"""A number, or the name of a signal."""
+
+GROUP = 64
+"""Terms in one sum; longer left-associated sums make FAUST's front end explode."""
+
+RESERVED = frozenset(
+    "process with letrec where environment component library import declare case int float any "
+    "mem prefix attach enable control rdtable rwtable select2 select3 button checkbox hslider "
+    "vslider nentry hgroup vgroup tgroup hbargraph vbargraph soundfile waveform route ondemand "
+    "par seq sum prod inputs outputs ffunction fconstant fvariable abs acos asin atan atan2 ceil "
+    "cos exp floor fmod log log10 max min pow remainder rint round sin sqrt tan xor assertbounds "
+    "lowest highest keep section one_pole direct model in singleprecision doubleprecision "
+    "quadprecision fixedpointprecision upsampling downsampling".split()
+)
+
+
+def number(value: bool | int | float) -> str:
+    """A literal that reads back as the same float64; negative ones in parentheses."""
+    if isinstance(value, (bool, int)):
+        if not -(2**31) <= value < 2**31:
+            raise IRError(f"The integer {value} does not fit FAUST's 32 bits.")
+        text = str(int(value))
+    else:
+        if not math.isfinite(value):
+            raise IRError(f"The number {value} cannot be written in FAUST.")
+        text = repr(float(value))
+    return f"({text})" if text.startswith("-") else text
+
+
+def atom(value: Atom) -> str:
+    """A name as it is, a number as a literal."""
+    return value if isinstance(value, str) else number(value)
+
+
+def product(a: Atom, b: Atom) -> tuple[int, str]:
+    """Sign and text of a product; (0, "") where a factor is exactly zero."""
+    sign, factors = 1, []
+    for value in (a, b):
+        if isinstance(value, str):
+            factors.append(value)
+            continue
+        if value == 0:
+            return 0, ""
+        sign = -sign if value < 0 else sign
+        if abs(value) != 1:
+            factors.append(number(abs(value)))
+    return sign, "*".join(factors) or "1.0"
+
+
+def total(terms: Iterable[tuple[int, str]]) -> str:
+    """The text of a sum of signed terms, in groups behind barriers if it is long."""
+    kept = [(sign, text) for sign, text in terms if sign]
+    if not kept:
+        return "0.0"
+    while len(kept) > GROUP:
+        # Groups of equal size, so that no rest is left over.
+        count = -(-len(kept) // GROUP)
+        size = -(-len(kept) // count)
+        chunks = [kept[k : k + size] for k in range(0, len(kept), size)]
+        kept = [(1, f"keep({_joined(chunk)})") for chunk in chunks]
+    return _joined(kept)
+
+
+def _joined(terms: Sequence[tuple[int, str]]) -> str:
+    sign, text = terms[0]
+    parts = [f"-1*{text}" if sign < 0 and text[0].isdigit() else f"0-{text}" if sign < 0 else text]
+    parts += [f" {'-' if sign < 0 else '+'} {text}" for sign, text in terms[1:]]
+    return "".join(parts)
+
+
+def identifier(name: str, fallback: str) -> str:
+    """A FAUST identifier from a module path."""
+    text = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or fallback
+    if not re.match(r"[A-Za-z]", text):
+        text = f"x_{text}"
+    return f"{text}_" if text in RESERVED else text
+
+
+def quoted(text: str) -> str:
+    """A string for `declare`."""
+    return '"' + re.sub(r"[^ -!#-\[\]-~]", "_", text) + '"'
+
+
+def comment(text: str) -> str:
+    """A line of comment."""
+    return "// " + re.sub(r"[^ -~]", "_", text)
