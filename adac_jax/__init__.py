@@ -2,13 +2,17 @@
 
 from adac_jax.errors import AdacError, DelayFreeLoopError, IRError, RefusedError
 from adac_jax.primitives import delay, feedback, fir, lfilter, sosfilt, variable_delay
+from adac_jax.report import Check, Report
 from adac_jax.tracing import Traced, trace
+from adac_jax.verification import verify
 
 __all__ = [
     "AdacError",
+    "Check",
     "DelayFreeLoopError",
     "IRError",
     "RefusedError",
+    "Report",
     "Traced",
     "delay",
     "feedback",
@@ -17,4 +21,5 @@ __all__ = [
     "sosfilt",
     "trace",
     "variable_delay",
+    "verify",
 ]

@@ -56,7 +56,7 @@ def variable_delay(past: Array, x: Array, d: Array, low: int, high: int) -> tupl
     joined = jnp.concatenate([past.astype(x.dtype), x])
     flat = joined.reshape(len(joined), -1)
     lengths = jnp.clip(jnp.broadcast_to(d, x.shape).reshape(len(x), -1), low, high)
-    rows = jnp.arange(len(x))[:, None] + high - lengths
+    rows = jnp.arange(len(x), dtype=lengths.dtype)[:, None] + high - lengths
     y = flat[rows, jnp.arange(flat.shape[1])].reshape(x.shape)
     return joined[len(x) :], y
 

@@ -1,6 +1,6 @@
 """jaxpr → IR: one walker, one rule a primitive."""
 
-from adac_jax.lowering import arrays, dsp, elementwise, shifts
+from adac_jax.lowering import arrays, dsp, elementwise, fractional, shifts
 from adac_jax.lowering.walker import RULES, Walker
 
-__all__ = ["RULES", "Walker", "arrays", "dsp", "elementwise", "shifts"]
+__all__ = ["RULES", "Walker", "arrays", "dsp", "elementwise", "fractional", "shifts"]

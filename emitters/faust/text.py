@@ -46,7 +46,7 @@ def atom(value: Atom) -> str:
 def product(a: Atom, b: Atom) -> tuple[int, str]:
     """Sign and text of a product; (0, "") where a factor is exactly zero."""
     sign, factors = 1, []
-    for value in (a, b):
+    for value in (b, a) if isinstance(a, str) else (a, b):  # numbers first
         if isinstance(value, str):
             factors.append(value)
             continue
@@ -73,10 +73,11 @@ def total(terms: Iterable[tuple[int, str]]) -> str:
 
 
 def _joined(terms: Sequence[tuple[int, str]]) -> str:
-    sign, text = terms[0]
-    parts = [f"-1*{text}" if sign < 0 and text[0].isdigit() else f"0-{text}" if sign < 0 else text]
-    parts += [f" {'-' if sign < 0 else '+'} {text}" for sign, text in terms[1:]]
-    return "".join(parts)
+    (sign, first), rest = terms[0], terms[1:]
+    if sign < 0:
+        literal, _, factor = first.partition("*")
+        first = f"(-{literal})*{factor}" if factor and literal[0].isdigit() else f"0 - {first}"
+    return first + "".join(f" {'-' if sign < 0 else '+'} {text}" for sign, text in rest)
 
 
 def identifier(name: str, fallback: str) -> str:

@@ -1,0 +1,241 @@
+"""The proof: FAUST, compiled in this process, against JAX and against the interpreter."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import flax
+import jax
+import numpy as np
+
+from adac_jax import blocks, signals
+from adac_jax.errors import AdacError
+from adac_jax.host import Library, Processor, versions
+from adac_jax.report import Check, Report, compare
+from adac_jax.tracing import Traced, trace
+from emitters import faust
+from ir import Program, run
+
+LIMIT_SINGLE = -120.0
+"""dB re peak that FAUST in single precision may differ from JAX in float64."""
+LIMIT_DOUBLE = -240.0
+"""dB re peak (1e-12) that float64 readings may differ from each other."""
+JUDGED = 4096
+"""Samples that the interpreter, which is slow, runs at most; beyond, JAX in float64 stands for it."""
+
+Reading = Callable[[np.ndarray], np.ndarray]
+
+
+def verify(
+    model: Any,
+    *,
+    parameters: Any = None,
+    inputs: int | None = None,
+    sample_rate: float | None = None,
+    seconds: float = 2.0,
+    name: str | None = None,
+) -> Report:
+    """Emits a model as FAUST, compiles it in this process, and compares it with JAX.
+
+    Impulses into each input, noise, a sweep, and silence after noise go through: JAX in float64 (the
+    reference), the NumPy interpreter, FAUST in double and in single precision, and JAX in float32.
+
+    Args:
+        model: As for `trace`, or an `ir.Program`, for which the block reading stands for JAX.
+        parameters: As for `trace`.
+        inputs: As for `trace`.
+        sample_rate: Hertz; the model's attribute `sample_rate`, or 48000, if None.
+        seconds: Length of each test signal.
+        name: The model's name in the report.
+
+    Returns:
+        The report; `report.passed` says whether all comparisons are within their limits: -120 dB
+        re peak for FAUST in single precision, 1e-12 of the peak for FAUST in double precision and
+        for the interpreter, and no shift by a sample anywhere.
+
+    Raises:
+        RefusedError, DelayFreeLoopError, AdacError: as `trace`.
+        HostError: FAUST does not compile.
+    """
+    if seconds <= 0:
+        raise AdacError(f"`seconds` (={seconds}) must be positive.")
+    start = time.perf_counter()
+    traced, program = traced_at(model, parameters, inputs, sample_rate, name)
+    timings = {"trace": time.perf_counter() - start}
+    return verify_program(program, traced, seconds=seconds, timings=timings)
+
+
+def rate_of(model: Any, sample_rate: float | None) -> float:
+    """The sample rate: as given, or as the model says, or 48000."""
+    rate = getattr(model, "sample_rate", 48000.0) if sample_rate is None else sample_rate
+    if not isinstance(rate, (int, float)) or not 1 <= rate <= 1e7:
+        raise AdacError(f"`sample_rate` (={rate}) must be a number of hertz, such as 48000.")
+    return float(rate)
+
+
+def traced_at(
+    model: Any,
+    parameters: Any = None,
+    inputs: int | None = None,
+    sample_rate: float | None = None,
+    name: str | None = None,
+) -> tuple[Traced | None, Program]:
+    """Traces a model in float64, so that coefficients are exact; a program stays what it is."""
+    if isinstance(model, Program):
+        return None, model
+    rate = rate_of(model, sample_rate)
+    with jax.enable_x64(True):
+        traced = trace(model, parameters=parameters, inputs=inputs, sample_rate=rate, name=name)
+    return traced, traced.program
+
+
+def verify_program(
+    program: Program,
+    traced: Traced | None = None,
+    *,
+    seconds: float = 2.0,
+    source: str | None = None,
+    timings: dict[str, float] | None = None,
+) -> Report:
+    """As `verify`, for a program that is there already, and the model it was traced from, if any."""
+    timings = dict(timings or {})
+    graph = program.graph
+    rate = round(graph.sample_rate)
+    start = time.perf_counter()
+    source = faust.emit(program) if source is None else source
+    timings["emit"] = time.perf_counter() - start
+    length = max(1, round(seconds * rate))
+    checks: list[Check] = []
+    traces: dict[str, np.ndarray] = {}
+    with Library(source, precision="double", sample_rate=rate) as double:
+        single = Processor(source, sample_rate=rate)
+        timings["compile double"] = double.compile_seconds
+        timings["compile single"] = single.compile_seconds
+        _check_arity(program, double)
+        with jax.enable_x64(True):
+            exact = jax_reading(program, traced, np.float64)
+            for label, x in _test_signals(graph.input_channels, length, graph.sample_rate):
+                expected = exact(x)
+                begun = time.perf_counter()
+                rendered = single.render(x)
+                timings["× real time"] = seconds / max(1e-9, time.perf_counter() - begun)
+                found = {"FAUST single": rendered, "FAUST double": double.render(x)}
+                limits = {"FAUST single": LIMIT_SINGLE, "FAUST double": LIMIT_DOUBLE}
+                for reading, y in found.items():
+                    checks.append(
+                        compare(label, reading, "JAX float64", y, expected, limits[reading])
+                    )
+                judged = min(length, JUDGED)
+                (y,) = _joined(run(program, *_split(program, x[:judged])))
+                checks.append(
+                    compare(label, "interpreter", "JAX float64", y, expected[:judged], LIMIT_DOUBLE)
+                )
+                if label == "impulse into input 0" or not traces:
+                    traces = {"JAX float64": expected, **found}
+    return Report(
+        name=graph.name,
+        sample_rate=graph.sample_rate,
+        inputs=graph.input_channels,
+        outputs=graph.output_channels,
+        nodes=len(graph.nodes),
+        seconds=seconds,
+        checks=(*checks, *_training_precision(program, traced, length, checks, traces)),
+        timings=timings,
+        versions=versions() | {"jax": jax.__version__, "flax": flax.__version__},
+        traces=traces,
+    )
+
+
+def jax_reading(program: Program, traced: Traced | None, dtype: Any) -> Reading:
+    """The model itself in JAX, or for a program that came without one, the block reading."""
+    if traced is not None:
+        parameters = jax.tree.map(lambda p: _cast(p, dtype), traced.parameters)
+        compiled = jax.jit(traced.function)
+        return lambda x: np.asarray(compiled(parameters, x.astype(dtype)))
+
+    coefficients = {k: _cast(v, dtype) for k, v in program.coefficients.items()}
+
+    @jax.jit
+    def whole(*inputs: jax.Array) -> tuple[jax.Array, ...]:
+        return blocks.run(program.graph, coefficients, inputs, len(inputs[0]))
+
+    def read(x: np.ndarray) -> np.ndarray:
+        parts = [part.astype(dtype) for part in _split(program, x)]
+        if not parts:
+            empty = blocks.run(program.graph, coefficients, (), len(x))
+            return _joined([np.asarray(y) for y in empty])[0]
+        return _joined([np.asarray(y) for y in whole(*parts)])[0]
+
+    return read
+
+
+def _training_precision(
+    program: Program,
+    traced: Traced | None,
+    length: int,
+    checks: list[Check],
+    traces: dict[str, np.ndarray],
+) -> Iterator[Check]:
+    """How far JAX in float32, in which models train, is from float64: reported, not limited."""
+    with jax.enable_x64(False):
+        read = jax_reading(program, traced, np.float32)
+        channels = program.graph.input_channels
+        label, x = next(_test_signals(channels, length, program.graph.sample_rate))
+        yield compare(
+            label, "JAX float32", "JAX float64", read(x), traces["JAX float64"], None
+        )
+
+
+def _test_signals(
+    channels: int, length: int, sample_rate: float
+) -> Iterator[tuple[str, np.ndarray]]:
+    def only(channel: int, x: np.ndarray) -> np.ndarray:
+        full = np.zeros((length, channels))
+        full[:, channel : channel + 1] = x
+        return full
+
+    if channels == 0:
+        yield "no input", np.zeros((length, 0))
+        return
+    for channel in range(channels):
+        yield f"impulse into input {channel}", only(channel, signals.impulse(length))
+    every = range(channels)
+    yield "noise", np.hstack([signals.noise(length, c) for c in every])
+    yield "sweep", np.hstack([signals.sweep(length, sample_rate)] * channels)
+    yield "noise, then silence", np.hstack([signals.burst(length, c) for c in every])
+
+
+def _check_arity(program: Program, library: Library) -> None:
+    found = library.inputs, library.outputs
+    wanted = program.graph.input_channels, program.graph.output_channels
+    if found != wanted:
+        raise AdacError(
+            f"The emitted FAUST has {found[0]} inputs and {found[1]} outputs, the model {wanted[0]} "
+            f"and {wanted[1]}; please report this."
+        )
+
+
+def _split(program: Program, x: np.ndarray) -> list[np.ndarray]:
+    """Flat channels as one array an input node."""
+    parts, start = [], 0
+    for k in program.graph.inputs:
+        node = program.graph.nodes[k]
+        size = node.type.size
+        parts.append(x[:, start : start + size].reshape(len(x), *node.shape))
+        start += size
+    return parts
+
+
+def _joined(outputs: Any) -> tuple[np.ndarray]:
+    """All outputs as flat channels."""
+    flat = [np.asarray(y).reshape(len(y), -1) for y in outputs]
+    return (np.concatenate(flat, axis=1),)
+
+
+def _cast(value: Any, dtype: Any) -> Any:
+    array = np.asarray(value)
+    return array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else array
+
+
