@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import numpy as np
 
 from ir.errors import IRError
 from ir.graph import Attribute, Graph, Node, Shape, Type
@@ -82,5 +85,13 @@ class Builder:
     ) -> Node:
         if op not in OPS:
             raise IRError(f"There is no operation {op!r}.")
+        attributes = {key: _plain(value) for key, value in attributes.items()}
         type_ = OPS[op].infer(tuple(self.type(k) for k in inputs), attributes)
         return Node(op, inputs, type_, tuple(sorted(attributes.items())), name)
+
+
+def _plain(value: Any) -> Attribute:
+    """An attribute in Python's own types; NumPy's integers come easily by accident."""
+    if isinstance(value, (tuple, list)):
+        return tuple(_plain(v) for v in value)
+    return value.item() if isinstance(value, np.generic) else value

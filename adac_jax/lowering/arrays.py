@@ -67,9 +67,7 @@ def _broadcast(w: Walker, eqn: JaxprEqn, x: Signal, *dynamic: Value) -> Signal:
     if shape[axis] != eqn.invars[0].aval.shape[x.axis]:
         raise w.refusal("it repeats one sample over time.", _WHOLE)
     rest = tuple(a - (a > axis) for a in without(axes, x.axis))
-    return w.mapped(
-        w.add("broadcast", x.node, shape=without(shape, axis), axes=rest), x, axis
-    )
+    return w.mapped(w.add("broadcast", x.node, shape=without(shape, axis), axes=rest), x, axis)
 
 
 @rule("concatenate")
@@ -83,17 +81,33 @@ def _concatenate(w: Walker, eqn: JaxprEqn, *values: Value) -> Signal:
     nodes, like = w.align(values)
     # A known scalar cannot stand for an array here, as it can in elementwise operations.
     nodes = [
-        _full(w, k, without(atom.aval.shape, like.axis))
+        w.full(k, without(atom.aval.shape, like.axis))
         for k, atom in zip(nodes, eqn.invars, strict=True)
     ]
     axis = dimension - (dimension > like.axis)
     return w.mapped(w.add("concatenate", *nodes, axis=axis), like)
 
 
-def _full(w: Walker, k: int, shape: tuple[int, ...]) -> int:
-    if w.builder.type(k).shape == shape:
-        return k
-    return w.add("broadcast", k, shape=shape, axes=())
+@rule("stack")
+def _stack(w: Walker, eqn: JaxprEqn, *values: Value) -> Signal:
+    dimension = eqn.params["axis"]
+    nodes, like = w.align(values)
+    axis = like.axis + (dimension <= like.axis)
+    shape = without(eqn.outvars[0].aval.shape, axis)
+    at = dimension - (dimension > axis)
+    one = (*shape[:at], 1, *shape[at + 1 :])
+    parts = [w.add("reshape", w.full(k, without(shape, at)), shape=one) for k in nodes]
+    return w.mapped(w.add("concatenate", *parts, axis=at), like, axis)
+
+
+@rule("tile")
+def _tile(w: Walker, eqn: JaxprEqn, x: Signal) -> Signal:
+    counts = eqn.params["reps"]
+    if counts[x.axis] != 1:
+        raise w.refusal("it repeats a signal in time.", _WHOLE)
+    shape = _shape(w, x)
+    index = np.arange(math.prod(shape)).reshape(shape)
+    return _taken(w, x, np.tile(index, without(counts, x.axis)))
 
 
 @rule("split")
@@ -112,9 +126,7 @@ def _split(w: Walker, eqn: JaxprEqn, x: Signal) -> list[Signal]:
 
 
 def _slice_node(w: Walker, k: int, low: Sequence[int], high: Sequence[int]) -> int:
-    return w.add(
-        "slice", k, start=tuple(low), limit=tuple(high), stride=tuple(1 for _ in low)
-    )
+    return w.add("slice", k, start=tuple(low), limit=tuple(high), stride=tuple(1 for _ in low))
 
 
 def slice_channels(
@@ -246,7 +258,9 @@ def _dot_general(w: Walker, eqn: JaxprEqn, left: Value, right: Value) -> Signal:
             nodes.append(w.operand(value, letters[side].index(time), shift))  # type: ignore[arg-type]
     parts = ["".join(letter for letter in side if letter != time) for side in letters]
     nodes = [
-        _full(w, k, tuple(n for n, letter in zip(atom.aval.shape, side, strict=True) if letter != time))
+        w.full(
+            k, tuple(n for n, letter in zip(atom.aval.shape, side, strict=True) if letter != time)
+        )
         for k, atom, side in zip(nodes, eqn.invars, letters, strict=True)
     ]
     subscripts = _renamed(f"{parts[0]},{parts[1]}->{''.join(x for x in result if x != time)}")

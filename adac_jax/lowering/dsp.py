@@ -36,8 +36,9 @@ def _over(w: Walker, known: Value, own: int, channels: tuple[int, ...]) -> int:
     return w.coefficient(Known(jnp.broadcast_to(value, full), known.path))
 
 
-def _result(w: Walker, node: int, x: Value, axis: int, length: int) -> Signal:
-    valid = min(x.valid, length) if isinstance(x, Signal) else length
+def _result(w: Walker, node: int, x: Value, axis: int, length: int, least: int = 0) -> Signal:
+    """The result of an operation that delays by at least `least` samples."""
+    valid = min(x.valid + least, length) if isinstance(x, Signal) else length
     return Signal(node, axis, 0, valid)
 
 
@@ -47,23 +48,23 @@ def _delay(w: Walker, eqn: JaxprEqn, x: Value, *initial: Value) -> Signal:
     k = w.operand(x, axis) if not isinstance(x, Signal) else w.operand(x, axis, x.shift)
     channels = w.builder.type(k).shape
     samples = expand_samples(eqn.params["samples"], channels)
+    least = min(samples, default=0)
     shift = x.shift if isinstance(x, Signal) else 0
     if shift:
         # Delay first, and what was ahead is taken back.
-        least = min(shift, *samples)
         if initial or least < shift:
             raise w.refusal(_AHEAD, _DELAY)
         step = w.add("delay", w.builder.constant(1.0), samples=(shift,))
         k = w.add("mul", k, step)
         samples = tuple(m - shift for m in samples)
-    if not any(samples):
-        return _result(w, k, x, axis, length)
-    if not initial:
-        return _result(w, w.add("delay", k, samples=samples), x, axis, length)
-    start = initial[0]
-    assert isinstance(start, Known)
-    moved = w.coefficient(Known(jnp.moveaxis(jnp.asarray(start.value), axis, 0), start.path))
-    return _result(w, w.add("delay", k, moved, samples=samples), x, axis, length)
+    if initial:
+        (start,) = initial
+        assert isinstance(start, Known)
+        moved = w.coefficient(Known(jnp.moveaxis(jnp.asarray(start.value), axis, 0), start.path))
+        k = w.add("delay", k, moved, samples=samples)
+    elif any(samples):
+        k = w.add("delay", k, samples=samples)
+    return _result(w, k, x, axis, length, least)
 
 
 @rule("variable_delay")
@@ -78,7 +79,7 @@ def _variable_delay(w: Walker, eqn: JaxprEqn, x: Value, d: Value) -> Signal:
         minimum=int(eqn.params["minimum"]),
         maximum=int(eqn.params["maximum"]),
     )
-    return _result(w, node, x, axis, length)
+    return _result(w, node, x, axis, length, int(eqn.params["minimum"]))
 
 
 @rule("fir")
@@ -136,9 +137,7 @@ def close_loop(
     results = w.walk(*open_jaxpr(jaxpr), [*consts, *inside])
     for head, source, axis, result in zip(heads, sources, axes, results, strict=False):
         returned = _signal(w, result, axis)
-        shape = w.builder.type(head).shape
-        if w.builder.type(returned).shape != shape:
-            returned = w.add("broadcast", returned, shape=shape, axes=())
+        returned = w.full(returned, w.builder.type(head).shape)
         w.builder.define(head, "add", source, returned, name=w.label())
     return [*inside, *results[len(heads) :]]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from adac_jax._compat import JaxprEqn
+from adac_jax.lowering.arrays import without
 from adac_jax.lowering.values import Signal, Value
 from adac_jax.lowering.walker import Walker, kind_of, rule
 
@@ -19,8 +21,13 @@ SAME = {
 """Primitives that are one IR operation."""
 
 
-def _elementwise(w: Walker, eqn: JaxprEqn, *values: Value) -> Signal:
+def _operands(w: Walker, eqn: JaxprEqn, values: Sequence[Value]) -> tuple[list[int], Signal]:
     nodes, like = w.align(values)
+    return w.spread(nodes, without(eqn.outvars[0].aval.shape, like.axis)), like
+
+
+def _elementwise(w: Walker, eqn: JaxprEqn, *values: Value) -> Signal:
+    nodes, like = _operands(w, eqn, values)
     name = eqn.primitive.name
     if name == "pow" and w.builder.type(nodes[1]).kind == "int":
         nodes[1] = w.add("convert", nodes[1], kind="real")
@@ -51,13 +58,25 @@ def _round(w: Walker, eqn: JaxprEqn, x: Signal) -> Signal:
 def _select(w: Walker, eqn: JaxprEqn, which: Value, *cases: Value) -> Signal:
     if len(cases) != 2 or w.kind(which) != "bool":  # type: ignore[arg-type]
         raise w.refusal("it chooses among more than two cases.", "Nest jnp.where.")
-    (c, if_false, if_true), like = w.align([which, *cases])
+    chosen = w.concrete(which)
+    if chosen is not None and chosen.size and (chosen == chosen.flat[0]).all():
+        # Decided while tracing: the other branch, which may be a guard's NaN, is not there.
+        case = cases[int(chosen.flat[0])]
+        return case if isinstance(case, Signal) else _copied(w, eqn, case, cases)
+    (c, if_false, if_true), like = _operands(w, eqn, [which, *cases])
     return w.mapped(w.add("select", c, if_true, if_false), like)
+
+
+def _copied(w: Walker, eqn: JaxprEqn, case: Value, values: Sequence[Value]) -> Signal:
+    """A known value in place of a signal."""
+    like = next(v for v in values if isinstance(v, Signal))
+    node = w.operand(case, like.axis)  # type: ignore[arg-type]
+    return w.mapped(w.full(node, without(eqn.outvars[0].aval.shape, like.axis)), like)
 
 
 @rule("clamp")
 def _clamp(w: Walker, eqn: JaxprEqn, low: Value, x: Value, high: Value) -> Signal:
-    (a, k, b), like = w.align([low, x, high])
+    (a, k, b), like = _operands(w, eqn, [low, x, high])
     return w.mapped(w.add("minimum", w.add("maximum", k, a), b), like)
 
 
@@ -72,5 +91,3 @@ def _convert(w: Walker, eqn: JaxprEqn, x: Signal) -> Signal:
 @rule("copy", "copy_p", "stop_gradient", "optimization_barrier")
 def _identity(w: Walker, eqn: JaxprEqn, *values: Any) -> Any:
     return values if eqn.primitive.multiple_results else values[0]
-
-

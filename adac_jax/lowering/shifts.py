@@ -28,8 +28,22 @@ def cut(
             "Keep one sample rate throughout.",
         )
     low, high = start[x.axis], limit[x.axis]
+    node, shift = _undelayed(w, x.node, x.shift + low)
+    x = Signal(node, x.axis, shift, max(0, min(x.valid, high) - low))
     node = slice_channels(w, x, *(without(s, x.axis) for s in (start, limit, stride)))
-    return Signal(node, x.axis, x.shift + low, max(0, min(x.valid, high) - low))
+    return w.mapped(node, x)
+
+
+def _undelayed(w: Walker, k: int, ahead: int) -> tuple[int, int]:
+    """Look-ahead into a delayed signal is less delay."""
+    node = w.builder.node(k)
+    if not ahead or node is None or node.op != "delay" or len(node.inputs) > 1:
+        return k, ahead
+    samples = node.ints("samples")
+    back = min(ahead, *samples)
+    if set(samples) == {back}:
+        return _undelayed(w, node.inputs[0], ahead - back)
+    return w.add("delay", node.inputs[0], samples=tuple(m - back for m in samples)), ahead - back
 
 
 @rule("pad")
@@ -72,9 +86,7 @@ def later(w: Walker, x: Signal, samples: int) -> Signal:
         step = w.add("delay", one, samples=(x.shift,))
         node = w.add("mul", node, step)
     kept = min(x.shift, samples)
-    return Signal(
-        w.delayed(node, samples - kept), x.axis, x.shift - kept, x.valid + samples
-    )
+    return Signal(w.delayed(node, samples - kept), x.axis, x.shift - kept, x.valid + samples)
 
 
 def splice(w: Walker, eqn: JaxprEqn, values: Sequence[Value]) -> Signal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import site
 import sysconfig
+from collections.abc import Sequence
 from functools import cache
 
 from adac_jax._compat import JaxprEqn
@@ -19,10 +20,28 @@ def _foreign() -> tuple[str, ...]:
     return (*(p + os.sep for p in paths if p), _PACKAGE, "<frozen")
 
 
-def user_line(eqn: JaxprEqn) -> str:
-    """`file:line (function)` of the innermost frame outside JAX, Flax and this package, or ""."""
+def user_line(eqn: JaxprEqn, calls: Sequence[JaxprEqn] = ()) -> str:
+    """The line that an equation comes from, as `file:line (function)`, or "".
+
+    Args:
+        eqn: The equation.
+        calls: The call equations round it, outermost first. What a cached call holds may have been
+            traced for another line of the user's, so an inner line counts only if its traceback
+            passes the line of the call.
+    """
+    found = ""
+    for item in (*calls, eqn):
+        frames = _user_frames(item)
+        if frames and (not found or found in frames):
+            found = frames[0]
+    return found
+
+
+def _user_frames(eqn: JaxprEqn) -> list[str]:
+    """The frames outside JAX, Flax and this package, innermost first."""
     traceback = eqn.source_info.traceback
-    for frame in traceback.frames if traceback else ():
-        if not frame.file_name.startswith(_foreign()):
-            return f"{frame.file_name}:{frame.line_num} ({frame.function_name})"
-    return ""
+    return [
+        f"{frame.file_name}:{frame.line_num} ({frame.function_name})"
+        for frame in (traceback.frames if traceback else ())
+        if not frame.file_name.startswith(_foreign())
+    ]

@@ -8,6 +8,7 @@ user's line.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adac_jax._compat import CALLS, JaxprEqn, Literal, Var, bind, called_jaxpr, is_tracer, name_stack
+from adac_jax._compat import (
+    CALLS,
+    JaxprEqn,
+    Literal,
+    Var,
+    bind,
+    called_jaxpr,
+    is_tracer,
+    name_stack,
+)
 from adac_jax.errors import RefusedError
 from adac_jax.lowering.source import user_line
 from adac_jax.lowering.values import Known, Signal, Unusable, Value
@@ -80,6 +90,7 @@ class Walker:
         self.slots: dict[str, Slot] = {}
         self._nodes: dict[tuple[int, int | None], tuple[int, Any]] = {}
         self._scopes: list[str] = []
+        self._calls: list[JaxprEqn] = []
         self._eqn: JaxprEqn | None = None
         self.first_input = 0
 
@@ -115,7 +126,7 @@ class Walker:
         try:
             if name in CALLS:
                 jaxpr, consts = called_jaxpr(eqn)
-                with self.scope(".".join(name_stack(eqn))):
+                with self.scope(".".join(name_stack(eqn)), eqn):
                     return self.walk(jaxpr, consts, values[len(values) - len(jaxpr.invars) :])
             for value in values:
                 if isinstance(value, Unusable):
@@ -135,13 +146,19 @@ class Walker:
         eqn = self._eqn
         if eqn is None:
             return RefusedError("model", reason, instead)
-        return RefusedError(eqn.primitive.name, reason, instead, user_line(eqn))
+        return RefusedError(eqn.primitive.name, reason, instead, user_line(eqn, self._calls))
 
     def _compute(self, eqn: JaxprEqn, known: list[Known]) -> list[Value]:
-        """Runs an equation of known values, at once if it is index arithmetic on constants."""
+        """Runs an equation of known values.
+
+        Index arithmetic and scalars that depend on no parameter are computed at once, since rules
+        ask for their values; the rest is left to be compiled as a whole.
+        """
         values = [k.value for k in known]
+        avals = [v.aval for v in (*eqn.invars, *eqn.outvars)]
+        small = max((math.prod(a.shape) for a in avals), default=0) <= SMALL
         integral = all(not jnp.issubdtype(v.aval.dtype, jnp.inexact) for v in eqn.outvars)
-        if integral and not any(map(is_tracer, values)):
+        if (small or integral) and not any(map(is_tracer, values)):
             with jax.ensure_compile_time_eval():
                 results = bind(eqn, values)
         else:
@@ -173,14 +190,17 @@ class Walker:
         return self.builder.add(op, *inputs, name=self.label(inputs), **attributes)
 
     @contextmanager
-    def scope(self, name: str) -> Iterator[None]:
+    def scope(self, name: str, call: JaxprEqn | None = None) -> Iterator[None]:
         """Names what is added inside after a module; its equations' own scopes start anew."""
         outer, self._eqn = self._eqn, None
         self._scopes.append(name)
+        self._calls.extend([call] if call else [])
         try:
             yield
         finally:
             self._scopes.pop()
+            if call:
+                self._calls.pop()
             self._eqn = outer
 
     def label(self, inputs: Sequence[int] = ()) -> str:
@@ -222,6 +242,10 @@ class Walker:
         value = known.value
         shape = tuple(int(n) for n in value.shape)
         rest = shape[:axis] + shape[axis + 1 :]
+        if shape[axis] == 1:
+            node = self.coefficient(Known(jnp.squeeze(jnp.asarray(value), axis), known.path))
+            self._nodes[key] = node, value
+            return node
         if known.spread is not None:
             source, _, axes = known.spread
             if axis not in axes or source.value.shape[axes.index(axis)] == 1:
@@ -288,6 +312,18 @@ class Walker:
         nodes = [self.operand(v, axis, shift) for v in values]  # type: ignore[arg-type]
         return nodes, Signal(-1, axis, shift, min(s.valid for s in signals))
 
+    def spread(self, nodes: Sequence[int], shape: tuple[int, ...]) -> list[int]:
+        """Operands of an elementwise operation in one shape; scalars may stay what they are."""
+        return [k if self.builder.type(k).shape == () else self.full(k, shape) for k in nodes]
+
+    def full(self, node: int, shape: tuple[int, ...]) -> int:
+        """A node repeated to a shape that its own goes to, as NumPy broadcasts."""
+        found = self.builder.type(node).shape
+        if found == shape:
+            return node
+        axes = tuple(range(len(shape) - len(found), len(shape)))
+        return self.add("broadcast", node, shape=shape, axes=axes)
+
     def concrete(self, value: Value) -> np.ndarray | None:
         """A known value that does not depend on parameters, as an array; else None."""
         if not isinstance(value, Known) or is_tracer(value.value):
@@ -304,6 +340,10 @@ class Walker:
     def mapped(self, node: int, like: Signal, axis: int | None = None) -> Signal:
         """A result with another node, and perhaps time on another axis."""
         return Signal(node, like.axis if axis is None else axis, like.shift, like.valid)
+
+
+SMALL = 4
+"""Up to this many numbers, a value without parameters is computed at once."""
 
 
 def common_path(paths: Sequence[str]) -> str:

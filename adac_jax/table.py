@@ -1,0 +1,82 @@
+"""A report as a table on the terminal."""
+
+from __future__ import annotations
+
+import math
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from adac_jax.report import Check, Report
+
+
+def table(report: Report) -> RenderableType:
+    """One row a reading, with the test signal it did worst on, and a line of timings.
+
+    Args:
+        report: What `verify` returned.
+
+    Returns:
+        What `rich.print` shows.
+    """
+    rate = f"{report.sample_rate:g} Hz"
+    grid = Table(
+        title=f"{report.name}: {report.inputs} in, {report.outputs} out, {rate}, "
+        f"{report.nodes} operations",
+        title_justify="left",
+        title_style="bold",
+        show_edge=False,
+        pad_edge=False,
+    )
+    grid.add_column("reading")
+    grid.add_column("against")
+    grid.add_column("worst on", style="dim")
+    grid.add_column("error re peak", justify="right")
+    grid.add_column("limit", justify="right", style="dim")
+    grid.add_column("lag", justify="right")
+    grid.add_column("verdict")
+    for reading in report.readings():
+        grid.add_row(*_row(report, reading))
+    return Group(grid, Text(timings(report), style="dim"))
+
+
+def timings(report: Report) -> str:
+    """What took how long, as one line: `trace 0.22 s, …, runs 870 × real time`."""
+    spent = [
+        f"{what} {value:.2g} s" for what, value in report.timings.items() if what != "× real time"
+    ]
+    speed = report.timings.get("× real time")
+    if speed is not None:
+        spent.append(f"FAUST runs {speed:,.0f} × real time")
+    return ", ".join(spent)
+
+
+def decibels(value: float) -> str:
+    """`-141.3 dB`; `exact` for no error at all."""
+    if value == -math.inf:
+        return "exact"
+    return f"{value:.1f} dB" if math.isfinite(value) else "not finite"
+
+
+def _row(report: Report, reading: str) -> tuple[str | Text, ...]:
+    worst = report.worst(reading)
+    checks = [c for c in report.checks if c.reading == reading]
+    lags = sorted({c.lag for c in checks})
+    return (
+        reading,
+        worst.reference,
+        worst.signal,
+        decibels(worst.error_db),
+        "" if worst.limit_db is None else f"{worst.limit_db:.0f} dB",
+        ", ".join(map(str, lags)),
+        _verdict(checks),
+    )
+
+
+def _verdict(checks: list[Check]) -> Text:
+    if all(c.limit_db is None for c in checks):
+        return Text("for information", style="dim")
+    if all(c.passed for c in checks):
+        return Text("equal", style="green")
+    return Text("DIFFERS", style="bold red")
