@@ -53,7 +53,9 @@ class Source:
                     read += len(block)
                     yield block if stream is None else stream.resample_chunk(block)
         except (soundfile.LibsndfileError, OSError) as error:
-            raise AdacError(f"The sound file {self.path} cannot be read: {_reason(error)}") from None
+            raise AdacError(
+                f"The sound file {self.path} cannot be read: {_reason(error)}"
+            ) from None
         if read == 0:
             raise AdacError(f"The sound file {self.path} has no samples.")
         if stream is not None:

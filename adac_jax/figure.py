@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from adac_jax.report import Report
@@ -17,6 +18,8 @@ from adac_jax.verification import LIMIT_DOUBLE, LIMIT_SINGLE
 REFERENCE, SINGLE, DOUBLE = "JAX float64", "FAUST single", "FAUST double"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 """One an output, told apart by colour-blind eyes too (Okabe and Ito, 2008)."""
+PRECISIONS = ((SINGLE, "#882255", LIMIT_SINGLE), (DOUBLE, "#117733", LIMIT_DOUBLE))
+"""Reading, colour and limit in dB: other colours, since they stand for something else."""
 INK = "#222222"
 FLOOR = -350.0
 """dB re peak that stands for no difference at all: below the last bit of float64."""
@@ -53,14 +56,25 @@ def figure(report: Report) -> Figure:
     with matplotlib.rc_context(STYLE):
         drawing = Figure(figsize=(11, 7), layout="constrained")
         FigureCanvasAgg(drawing)
-        verdict = "equal within the limits" if report.passed else "NOT equal within the limits"
+        verdict = "JAX and FAUST are equal" if report.passed else "JAX and FAUST DIFFER"
         drawing.suptitle(
-            f"{report.name}: JAX and FAUST are {verdict}  "
+            f"{report.name}: {verdict}   "
             f"({report.inputs} in, {report.outputs} out, {report.sample_rate:g} Hz)",
-            x=0.01,
+            x=0.008,
             ha="left",
             fontsize=12,
             fontweight="bold",
+        )
+        drawing.get_layout_engine().set(w_pad=0.12, h_pad=0.08)  # type: ignore[union-attr]
+        drawing.legend(
+            handles=[
+                Line2D([], [], color="#888888", lw=3.0, alpha=0.6, label="JAX, float64"),
+                Line2D([], [], color=INK, lw=0.8, label="FAUST, single precision"),
+            ],
+            loc="upper right",
+            ncols=2,
+            fontsize=9,
+            handlelength=1.8,
         )
         grid = drawing.add_gridspec(2, 2)
         shown = min(report.outputs, len(COLOURS))
@@ -85,36 +99,36 @@ def _responses(drawing: Figure, place: Any, report: Report, shown: int) -> None:
     strips = place.subgridspec(shown, 1, hspace=0.08).subplots(sharex=True, squeeze=False)[:, 0]
     reach = 1.08 * max(float(np.max(np.abs(h[:end]), initial=0.0)), 1e-12)
     for k, strip in enumerate(strips):
-        strip.plot(time, h[:end, k], color=COLOURS[k], lw=2.4, alpha=0.45, label="JAX, float64")
-        strip.plot(time, found[:end, k], color=INK, lw=0.6, label="FAUST, single precision")
+        strip.plot(time, h[:end, k], color=COLOURS[k], lw=2.4, alpha=0.5)
+        strip.plot(time, found[:end, k], color=INK, lw=0.6)
         strip.set_ylim(-reach, reach)
         strip.set_ylabel(f"output {k + 1}")
         strip.margins(x=0)
         strip.label_outer()
     more = report.outputs - shown
     strips[0].set_title("Impulse response" + (f" (and {more} more outputs)" if more else ""))
-    _legend_above(strips[0], 2)
     strips[-1].set_xlabel("time in ms")
 
 
 def _difference(axes: Any, report: Report) -> None:
     h = report.traces[REFERENCE]
     peak = max(float(np.max(np.abs(h), initial=0.0)), np.finfo(float).tiny)
-    for reading, colour, limit in (
-        (SINGLE, COLOURS[1], LIMIT_SINGLE),
-        (DOUBLE, COLOURS[0], LIMIT_DOUBLE),
-    ):
+    for reading, colour, limit in PRECISIONS:
         error = np.max(np.abs(report.traces[reading] - h), axis=1) / peak
         time, worst = _stretches(error, 300)
         level = np.maximum(20 * np.log10(np.maximum(worst, 1e-30)), FLOOR)
-        axes.plot(time / report.sample_rate, level, color=colour, lw=1.0, label=reading)
+        axes.plot(time / report.sample_rate, level, color=colour, lw=1.2, label=reading)
         axes.axhline(limit, color=colour, ls=(0, (5, 3)), lw=1.0)
         axes.text(
-            0.995, limit + 3, f"limit {limit:.0f} dB", color=colour, ha="right", va="bottom",
+            0.995, limit + 3, f"limit −{-limit:.0f} dB", color=colour, ha="right", va="bottom",
             fontsize=8, transform=axes.get_yaxis_transform(),
         )  # fmt: skip
     axes.set_title("Difference from JAX float64")
-    axes.set_ylim(FLOOR - 5, -90)
+    axes.set_ylim(FLOOR - 8, -90)
+    axes.set_yticks([*range(-300, -90, 50), FLOOR])
+    axes.yaxis.set_major_formatter(
+        FuncFormatter(lambda y, _: "below" if y <= FLOOR else f"−{-y:.0f}")
+    )
     axes.margins(x=0)
     axes.set_xlabel("time in s")
     axes.set_ylabel("largest difference in dB re peak")
@@ -132,8 +146,8 @@ def _decay(axes: Any, report: Report, shown: int) -> None:
         label = f"output {k + 1}{note}"
         axes.plot(time[::every], curve[::every], color=COLOURS[k], lw=2.4, alpha=0.5, label=label)
         axes.plot(time[::every], energy_decay(found[:, k])[::every], color=INK, lw=0.7)
-    axes.set_title("Energy decay (line: FAUST, single precision)")
-    axes.set_ylim(-100, 3)
+    axes.set_title("Energy decay")
+    axes.set_ylim(-80, 3)
     axes.margins(x=0)
     axes.set_xlabel("time in s")
     axes.set_ylabel("remaining energy in dB")
@@ -148,7 +162,7 @@ def _spectra(axes: Any, report: Report, shown: int) -> None:
             frequency, level, color=COLOURS[k], lw=2.4, alpha=0.5, label=f"output {k + 1}"
         )
         axes.semilogx(*smoothed_spectrum(found[:, k], report.sample_rate), color=INK, lw=0.7)
-    axes.set_title("Magnitude, 1/12 octave (line: FAUST, single precision)")
+    axes.set_title("Magnitude, 1/12 octave")
     axes.margins(x=0)
     axes.xaxis.set_major_formatter(
         FuncFormatter(lambda f, _: f"{f / 1e3:g}k" if f >= 1e3 else f"{f:g}")

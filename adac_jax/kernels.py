@@ -110,6 +110,11 @@ def prepare_iir(b: Array, a: Array, block: int) -> IIRBlock:
     order = len(b) - 1
     b, a = b / a[0], a / a[0]
     b, a = jnp.moveaxis(b, 0, -1), jnp.moveaxis(a, 0, -1)
+    if order == 0:
+        channels, eye = b.shape[:-1], jnp.eye(block, dtype=b.dtype)
+        empty = jnp.zeros((*channels, block, 0), b.dtype)
+        powers = jnp.zeros((*channels, block + 1, 0, 0), b.dtype)
+        return IIRBlock(b[..., None] * eye, empty, powers, b[..., 1:])
     shift = jnp.eye(order, order, 1, dtype=b.dtype)
     first = jnp.zeros((1, order), b.dtype).at[:, :1].set(1)
     A = shift - a[..., 1:, None] * first

@@ -14,7 +14,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import jax.numpy as jnp
 from flax import nnx
 
 from adac_jax.errors import AdacError
@@ -225,48 +224,3 @@ def _check_size(path: Path, program: Program) -> None:
     ):
         if found > bound:
             raise AdacError(f"The IR file {path} {what.format(found)}; the bound is {bound}.")
-
-
-def load_weights(model: Any, path: str | Path) -> Any:
-    """Puts an orbax checkpoint of an NNX state into a model, in place, and returns the model.
-
-    The checkpoint is what `orbax.checkpoint.StandardCheckpointer().save(path, nnx.state(model))`
-    writes, or the same of `nnx.to_pure_dict(nnx.state(model))`.
-
-    Raises:
-        AdacError: the model is not an NNX module, there is no checkpoint, or its entries do not
-            have the model's names and shapes; the message names the first that differs.
-    """
-    import orbax.checkpoint as ocp  # slow to import, and seldom needed
-
-    if not isinstance(model, nnx.Module):
-        raise AdacError(
-            f"Weights go into a Flax NNX module, not into a {type(model).__name__}."
-        )
-    path = Path(path)
-    if not path.is_dir():
-        raise AdacError(f"The weights {path} must be a folder: an orbax checkpoint.")
-    try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            stored = checkpointer.restore(path.resolve())
-    except Exception:  # orbax and tensorstore raise what they like
-        raise AdacError(
-            f"The folder {path} is not an orbax checkpoint of one tree (or it is damaged)."
-        ) from None
-    state = nnx.state(model)
-    wanted = dict(nnx.to_flat_state(nnx.to_pure_dict(state)))
-    found = dict(_flat(stored))
-    for key in sorted(set(wanted) ^ set(found), key=str):
-        where = "the model has no such parameter" if key in found else "the checkpoint has none"
-        raise AdacError(f"The weights {path} do not fit: {_dotted(key)!r}, but {where}.")
-    for key, value in wanted.items():
-        if jnp.shape(found[key]) != jnp.shape(value):
-            raise AdacError(
-                f"The weights {path} do not fit: {_dotted(key)!r} has the shape "
-                f"{jnp.shape(found[key])} there and {jnp.shape(value)} in the model."
-            )
-    pure = nnx.to_pure_dict(state)
-    _fill(pure, found, ())
-    nnx.replace_by_pure_dict(state, pure)
-    nnx.update(model, state)
-    return model

@@ -23,19 +23,18 @@ def table(report: Report) -> RenderableType:
     rate = f"{report.sample_rate:g} Hz"
     grid = Table(
         title=f"{report.name}: {report.inputs} in, {report.outputs} out, {rate}, "
-        f"{report.nodes} operations",
+        f"{report.nodes} operations; all against JAX in float64",
         title_justify="left",
         title_style="bold",
         show_edge=False,
         pad_edge=False,
     )
-    grid.add_column("reading")
-    grid.add_column("against")
+    grid.add_column("reading", no_wrap=True)
     grid.add_column("worst on", style="dim")
-    grid.add_column("error re peak", justify="right")
-    grid.add_column("limit", justify="right", style="dim")
+    grid.add_column("error re peak", justify="right", no_wrap=True)
+    grid.add_column("limit", justify="right", style="dim", no_wrap=True)
     grid.add_column("lag", justify="right")
-    grid.add_column("verdict")
+    grid.add_column("verdict", no_wrap=True)
     for reading in report.readings():
         grid.add_row(*_row(report, reading))
     return Group(grid, Text(timings(report), style="dim"))
@@ -65,7 +64,6 @@ def _row(report: Report, reading: str) -> tuple[str | Text, ...]:
     lags = sorted({c.lag for c in checks})
     return (
         reading,
-        worst.reference,
         worst.signal,
         decibels(worst.error_db),
         "" if worst.limit_db is None else f"{worst.limit_db:.0f} dB",
@@ -76,7 +74,7 @@ def _row(report: Report, reading: str) -> tuple[str | Text, ...]:
 
 def _verdict(checks: list[Check]) -> Text:
     if all(c.limit_db is None for c in checks):
-        return Text("for information", style="dim")
+        return Text("reported", style="dim")
     if all(c.passed for c in checks):
         return Text("equal", style="green")
     return Text("DIFFERS", style="bold red")

@@ -48,7 +48,8 @@ def _delay_start(node: Node, rest: tuple[Array, ...], dtype: Any) -> Array:
     if not rest:
         return past
     # initial_i[t] is due at sample t, so it lies m_i - t samples back in line i.
-    flat, initial = past.reshape(history, -1), rest[0].reshape(history, -1)
+    flat = past.reshape(history, len(samples))
+    initial = rest[0].reshape(history, len(samples)).astype(dtype)
     for k, m in enumerate(samples):
         flat = flat.at[history - m :, k].set(initial[:m, k])
     return flat.reshape(past.shape)

@@ -8,6 +8,7 @@ from adac_jax.designs.interaction import GraphicSolver, graphic_solver
 from adac_jax.designs.prototypes import (
     BIQUADS,
     STATE_VARIABLE_MIXES,
+    Prototype,
     quality_from_bandwidth,
     state_variable,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "STATE_VARIABLE_MIXES",
     "GraphicBands",
     "GraphicSolver",
+    "Prototype",
     "attenuation_db",
     "first_order",
     "graphic_bands",

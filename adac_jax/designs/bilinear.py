@@ -13,6 +13,7 @@ and each is rounded once, at the end.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
@@ -75,7 +76,7 @@ def second_order(B: Polynomial, A: Polynomial, g: Array) -> Array:
     lead = A[2] + A[1] * g + A[0] * square
     low = A[0] * square < A[2]
 
-    def taps(P: Polynomial) -> list[Array]:
+    def taps(P: Polynomial) -> list[Any]:
         c0 = (P[2] + P[1] * g + P[0] * square) / lead
         near_one = -2 * c0 + 2 * (P[1] * g + 2 * P[0] * square) / lead
         near_minus_one = 2 * c0 - 2 * (P[1] * g + 2 * P[2]) / lead

@@ -106,7 +106,9 @@ def graphic_bands(
     return GraphicBands(tuple(centres), crossovers, ratio, float(sample_rate))
 
 
-def graphic_prototypes(bands: GraphicBands, A: Any, qualities: Any) -> list[tuple[slice, Prototype]]:
+def graphic_prototypes(
+    bands: GraphicBands, A: Any, qualities: Any
+) -> list[tuple[slice, Prototype]]:
     """The prototypes of the sections, in three groups.
 
     Args:

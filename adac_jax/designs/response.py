@@ -28,5 +28,3 @@ def magnitude_db(prototype: Prototype, omega: Any, xp: Namespace = np) -> Any:
     bottom = (a0 - a2 * square) ** 2 + a1 * a1 * square
     # |H|² is a ratio of squares; logarithms first, as the squares of two extremes may overflow.
     return 10 / np.log(10) * (xp.log(top) - xp.log(bottom))
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import jax
 
@@ -14,7 +15,8 @@ from adac_jax.primitives.fractional_delay import decompose
 
 @rule("fractional_delay")
 def _fractional_delay(w: Walker, eqn: JaxprEqn, *values: Value) -> Value:
-    specs = [jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype) for atom in eqn.invars]
+    avals: list[Any] = [atom.aval for atom in eqn.invars]
+    specs = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals]
     # The equations inside carry the user's line of this one, which is what a refusal names.
     with source_info_util.user_context(eqn.source_info.traceback):
         jaxpr = jax.make_jaxpr(partial(decompose, **eqn.params))(*specs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -61,12 +62,11 @@ class Biquad(SecondOrder):
         self.kind = kind
         self.frequency = Frequency(frequency, shape, sample_rate)
         self.quality = Positive("quality", quality, shape, QUALITY_RANGE)
-        level = Decibels("gain_db", gain_db, shape)
-        self.gain: Level | None = level
-        if kind == "allpass":
-            if level.db[...].any():
-                raise ValueError(f"`gain_db` (={gain_db}) must be 0 for an all-pass.")
-            self.gain = None
+        if kind == "allpass" and np.any(np.asarray(gain_db)):
+            raise ValueError(f"`gain_db` (={gain_db}) must be 0 for an all-pass.")
+        self.gain: Level | None = (
+            None if kind == "allpass" else Decibels("gain_db", gain_db, shape)
+        )
 
     @classmethod
     def from_t60(
@@ -101,7 +101,7 @@ class Biquad(SecondOrder):
                 f"`kind` (={kind!r}) must be lowpass, highpass, bandpass or notch: the others "
                 "have no pass band whose gain is theirs to set."
             )
-        lines = Lines(delays, sample_rate, groups)
+        lines = Lines.of(delays, sample_rate, groups)
         module = cls(
             len(lines.delays),
             kind,

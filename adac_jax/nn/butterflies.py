@@ -60,7 +60,7 @@ class Rotation(Square):
     def __call__(self, x: Float[Array, "time n"]) -> Float[Array, "time n"]:
         """Mixes the channels of each sample."""
         angles = self.angles[...]
-        cosines, sines = jnp.cos(angles), jnp.sin(angles)
+        cosines, sines = (jnp.asarray(f(angles), x.dtype) for f in (jnp.cos, jnp.sin))
         for k in range(len(angles)):
             c, s = cosines[k], sines[k]
             x = _butterfly(
@@ -82,9 +82,7 @@ def _stages(name: str, n: int) -> int:
     return n.bit_length() - 1
 
 
-def _butterfly(
-    x: Array, half: int, mix: Callable[[Array, Array], tuple[Array, Array]]
-) -> Array:
+def _butterfly(x: Array, half: int, mix: Callable[[Array, Array], tuple[Array, Array]]) -> Array:
     """Replaces channels k and k + half, in each group of 2 · half, by what `mix` makes of them."""
     *leading, n = x.shape
     a, b = jnp.split(x.reshape(*leading, n // (2 * half), 2 * half), 2, axis=-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import jax.numpy as jnp
@@ -29,7 +30,7 @@ class Serial(Module):
     def __init__(self, *modules: Module, names: Sequence[str] | None = None) -> None:
         _some("Serial", modules)
         self.names = module_names(modules, names)
-        for k, (module, after) in enumerate(zip(modules, modules[1:], strict=False)):
+        for k, (module, after) in enumerate(pairwise(modules)):
             if module.outputs != after.inputs:
                 raise ValueError(
                     f"`Serial`: {self.names[k]!r} (module {k}) gives {module.outputs} channels, "

@@ -1,4 +1,4 @@
-"""Delays, and how to choose their lengths and gains."""
+"""Delays, and how to choose their lengths."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from adac_jax import primitives
-from adac_jax.designs import attenuation_db
 from adac_jax.nn.module import Module
 from adac_jax.nn.square import parameter
 
@@ -95,7 +94,7 @@ class FractionalDelay(Module):
             return primitives.fractional_delay(
                 x, self.samples[...], minimum=self.minimum, maximum=self.maximum, **options
             )
-        return primitives.fractional_delay(x, self.samples, **options)
+        return primitives.fractional_delay(x, np.array(self.samples), **options)
 
 
 def mutually_prime_delays(lines: int, shortest: int, longest: int) -> tuple[int, ...]:
@@ -128,28 +127,3 @@ def mutually_prime_delays(lines: int, shortest: int, longest: int) -> tuple[int,
         chosen.append(nearest)
         primes.remove(nearest)
     return tuple(sorted(chosen))
-
-
-def decay_gains(
-    samples: Sequence[int] | np.ndarray, t60: ArrayLike, sample_rate: float
-) -> np.ndarray:
-    """Gains that make each line decay by 60 dB in `t60`: g_i = 10^(-3 m_i / (t60 · sample_rate)).
-
-    Jot, Chaigne, "Digital delay networks for designing artificial reverberators", AES 90th
-    Convention, 1991.
-
-    Args:
-        samples: m, in samples: the delay of all that a gain stands for.
-        t60: In seconds, one for all or one a line; above 0.
-        sample_rate: In Hz.
-
-    Raises:
-        ValueError: `t60` or `sample_rate` is not above 0.
-    """
-    seconds = np.asarray(t60, np.float64)
-    if not ((seconds > 0).all() and sample_rate > 0):
-        raise ValueError(
-            f"`t60` (={t60}) and `sample_rate` (={sample_rate}) must be above 0."
-        )
-    db = attenuation_db(seconds, np.asarray(samples, np.float64), sample_rate)
-    return 10.0 ** (db / 20)

@@ -12,7 +12,9 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from adac_jax.nn.delays import Delay, decay_gains, mutually_prime_delays
+from adac_jax.nn.delays import Delay, mutually_prime_delays
+from adac_jax.nn.first_order import OnePole
+from adac_jax.nn.gain import Gain
 from adac_jax.nn.matrices import Matrix, square_matrix
 from adac_jax.nn.module import Module
 from adac_jax.nn.naming import call
@@ -72,7 +74,7 @@ class FDN(Module):
         self.output_gain = _gain("output_gain", output_gain, (outputs, n), rngs)
         self.inputs, self.outputs = self.input_gain.inputs, self.output_gain.outputs
         if absorption is not None and not isinstance(absorption, Module):
-            absorption = Gains(absorption)
+            absorption = Gain(n, absorption)
         if feedback_delays is not None and not isinstance(feedback_delays, Module):
             feedback_delays = Delay(feedback_delays)
         self.absorption, self.feedback_delays, self.loop = absorption, feedback_delays, loop
@@ -122,7 +124,8 @@ class FDN(Module):
         *,
         inputs: int = 2,
         outputs: int = 2,
-        t60: ArrayLike = 2.0,
+        t60: float = 2.0,
+        t60_nyquist: float | None = 0.8,
         sample_rate: float = 48000.0,
         shortest: float = 0.02,
         longest: float = 0.08,
@@ -131,13 +134,14 @@ class FDN(Module):
         rngs: nnx.Rngs | None = None,
         **parts: Any,
     ) -> FDN:
-        """A room reverberator: mutually prime delays, gains for a decay time, a direct path.
+        """A room reverberator: mutually prime delays, absorption for a decay time, a direct path.
 
         Args:
             lines: N.
             inputs: Channels in.
             outputs: Channels out.
-            t60: Seconds to decay by 60 dB, one for all or one a line.
+            t60: Seconds in which low frequencies decay by 60 dB.
+            t60_nyquist: Seconds in which the highest do; as `t60` if None.
             sample_rate: In Hz.
             shortest: The shortest delay in seconds.
             longest: The longest.
@@ -154,13 +158,17 @@ class FDN(Module):
         m = mutually_prime_delays(lines, *ends)
         if matrix is None:
             matrix = "householder" if lines & (lines - 1) else "hadamard"
+        if t60_nyquist is None:
+            absorption = Gain.from_t60(t60, m, sample_rate=sample_rate)
+        else:
+            absorption = OnePole.from_t60(t60, t60_nyquist, m, sample_rate=sample_rate)
         common = min(inputs, outputs)
         same = np.arange(outputs)[:, None] % common == np.arange(inputs) % common
         chosen: dict[str, Any] = {
             "inputs": inputs,
             "outputs": outputs,
             "matrix": matrix,
-            "absorption": decay_gains(m, t60, sample_rate),
+            "absorption": absorption,
             "direct": dry * same.astype(float) if dry else None,
             "rngs": rngs,
         }

@@ -44,7 +44,9 @@ class FIR(Filter):
             if rngs is not None:
                 raise ValueError("`rngs` goes with a number of `taps`, not with their values.")
         if value.ndim == 0 or len(value) == 0:
-            raise ValueError(f"`taps` of shape {value.shape} must be (count,) or (count, *channels).")
+            raise ValueError(
+                f"`taps` of shape {value.shape} must be (count,) or (count, *channels)."
+            )
         if value.ndim == 1:
             value = value.reshape(-1, *(1,) * len(self.channels))
         shape = (len(value), *self.channels)

@@ -38,7 +38,7 @@ class FirstOrder(Filter):
     gain_nyquist: Level | None
 
     def coefficients(self) -> tuple[Array, Array]:
-        """b (1 or 2, *channels) and a (2, *channels), with a_0 = 1."""
+        """B (1 or 2, *channels) and a (2, *channels), with a_0 = 1."""
         raise NotImplementedError(f"{type(self).__name__} does not say what its coefficients are.")
 
     def ends(self) -> tuple[Array, Array]:
@@ -115,13 +115,13 @@ class OnePole(FirstOrder):
         Raises:
             ValueError: a value is out of its range or the shapes do not fit.
         """
-        lines = Lines(delays, sample_rate, groups)
+        lines = Lines.of(delays, sample_rate, groups)
         module = cls(len(lines.delays))
         module.gain_dc, module.gain_nyquist = _ends(t60_dc, t60_nyquist, lines, train)
         return module
 
     def coefficients(self) -> tuple[Array, Array]:
-        """b (1, *channels) and a (2, *channels)."""
+        """B (1, *channels) and a (2, *channels)."""
         return designs.one_pole(*self.ends())
 
 
@@ -196,7 +196,7 @@ class FirstOrderShelf(FirstOrder):
         Raises:
             ValueError: a value is out of its range or the shapes do not fit.
         """
-        lines = Lines(delays, sample_rate, groups)
+        lines = Lines.of(delays, sample_rate, groups)
         module = cls(len(lines.delays), frequency=frequency, sample_rate=sample_rate)
         module.gain_dc, module.gain_nyquist = _ends(t60_dc, t60_nyquist, lines, train)
         if train != "gain" and np.size(frequency) == 1:
@@ -204,7 +204,7 @@ class FirstOrderShelf(FirstOrder):
         return module
 
     def coefficients(self) -> tuple[Array, Array]:
-        """b and a, each (2, *channels)."""
+        """B and a, each (2, *channels)."""
         return designs.shelf(*self.ends(), self.frequency())
 
 

@@ -54,7 +54,7 @@ class Gain(Filter):
         Raises:
             ValueError: a value is out of its range or the shapes do not fit.
         """
-        lines = Lines(delays, sample_rate, groups)
+        lines = Lines.of(delays, sample_rate, groups)
         level = decay_level("t60", reverberation_times("t60", t60, ()), lines, train)
         if train == "gain":
             return cls(len(lines.delays), np.asarray(level.amplitude()))

@@ -6,6 +6,7 @@ Filters take each of these alike: a module that, called, gives decibels of shape
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import jax.numpy as jnp
@@ -69,34 +70,40 @@ class Decibels(Level):
         return self.db[...]
 
 
+@dataclass(frozen=True)
 class Lines:
-    """Delay lines of m_i samples, in groups that share parameters.
+    """Delay lines, in groups that share parameters.
 
-    Args:
+    Attributes:
         delays: m_i of each line, in samples.
         sample_rate: fs in Hz.
         groups: The group of each line, 0, 1, …; None: all lines share a parameter of one channel,
             and each has its own in a parameter of as many channels as lines.
-
-    Raises:
-        ValueError: no lines, a negative delay, or as many groups as do not fit.
     """
 
-    def __init__(
-        self, delays: Sequence[int], sample_rate: float, groups: Sequence[int] | None
-    ) -> None:
-        self.delays = tuple(int(m) for m in delays)
-        self.sample_rate = positive_rate(sample_rate)
-        self.groups = None if groups is None else tuple(int(k) for k in groups)
-        if not self.delays or min(self.delays) < 0:
-            raise ValueError(f"`delays` (={self.delays}) must be one or more lengths of 0 or more.")
-        if self.groups is not None and (
-            len(self.groups) != len(self.delays) or min(self.groups) < 0
-        ):
+    delays: tuple[int, ...]
+    sample_rate: float
+    groups: tuple[int, ...] | None
+
+    @classmethod
+    def of(
+        cls, delays: Sequence[int], sample_rate: float, groups: Sequence[int] | None = None
+    ) -> Lines:
+        """From any sequences.
+
+        Raises:
+            ValueError: there are no lines, a delay is negative, or the groups do not fit.
+        """
+        lengths = tuple(int(m) for m in delays)
+        if not lengths or min(lengths) < 0:
+            raise ValueError(f"`delays` (={lengths}) must be one or more lengths of 0 or more.")
+        named = None if groups is None else tuple(int(k) for k in groups)
+        if named is not None and (len(named) != len(lengths) or min(named) < 0):
             raise ValueError(
-                f"`groups` (={self.groups}) must name a group, 0, 1, …, for each of the "
-                f"{len(self.delays)} lines."
+                f"`groups` (={named}) must name a group, 0, 1, …, for each of the "
+                f"{len(lengths)} lines."
             )
+        return cls(lengths, positive_rate(sample_rate), named)
 
     def widths(self) -> tuple[int, ...]:
         """How many channels a parameter of these lines may have."""
@@ -130,7 +137,7 @@ class ReverberationTime(Level):
 
     def __init__(self, name: str, t60: np.ndarray, lines: Lines) -> None:
         lines.check(name, t60)
-        self.lines = nnx.static(lines)
+        self.lines = lines
         self.t60 = Positive(name, t60, t60.shape, T60_RANGE)
 
     def __call__(self) -> Array:
@@ -148,7 +155,7 @@ class DecayRate(Level):
 
     def __init__(self, name: str, rate: np.ndarray, lines: Lines) -> None:
         lines.check(name, rate)
-        self.lines = nnx.static(lines)
+        self.lines = lines
         self.rate = param(rate)
 
     def __call__(self) -> Array:
@@ -187,11 +194,20 @@ def decay_level(name: str, t60: np.ndarray, lines: Lines, train: Train) -> Level
     """
     if train not in get_args(Train):
         raise ValueError(f"`train` (={train!r}) must be one of {', '.join(get_args(Train))}.")
-    lines.check(name, t60)
     if train == "t60":
         return ReverberationTime(name, t60, lines)
+    return rate_level(name, -60 / t60, lines, train)
+
+
+def rate_level(name: str, rate: np.ndarray, lines: Lines, train: Train) -> Level:
+    """The level of a rate in dB per second, which is trained itself or as each line's gain.
+
+    Raises:
+        ValueError: the shape does not fit the lines.
+    """
+    level = DecayRate(name, rate, lines)
     if train == "rate":
-        return DecayRate(name, -60 / t60, lines)
-    full = t60[..., np.array(lines.groups)] if lines.groups is not None else t60
-    db = attenuation_db(full, np.array(lines.delays, np.float64), lines.sample_rate)
+        return level
+    full = rate[..., np.array(lines.groups)] if lines.groups is not None else rate
+    db = full * np.array(lines.delays, np.float64) / lines.sample_rate
     return Decibels(name, db, db.shape)

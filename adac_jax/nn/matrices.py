@@ -43,10 +43,10 @@ class Matrix(Module):
         rngs: nnx.Rngs | None = None,
     ) -> None:
         self.inputs, self.outputs = int(inputs), int(outputs)
-        if weight is None:
-            scale = max(1, self.inputs) ** -0.5
-            weight = scale * normal(rngs, (self.outputs, self.inputs))
-        self.weight = parameter("weight", weight, (self.outputs, self.inputs))
+        shape = (self.outputs, self.inputs)
+        scale = max(1, self.inputs) ** -0.5
+        value = scale * normal(rngs, shape) if weight is None else weight
+        self.weight = parameter("weight", value, shape)
 
     def __call__(self, x: Float[Array, "time inputs"]) -> Float[Array, "time outputs"]:
         """Mixes the channels of each sample."""
@@ -76,8 +76,8 @@ class Orthogonal(Square):
         self, n: int, *, weight: ArrayLike | None = None, rngs: nnx.Rngs | None = None
     ) -> None:
         super().__init__(n)
-        weight = normal(rngs, (n, n)) if weight is None else weight
-        self.weight = parameter("weight", weight, (n, n))
+        value = normal(rngs, (n, n)) if weight is None else weight
+        self.weight = parameter("weight", value, (n, n))
 
     def matrix(self) -> Float[Array, "n n"]:
         """M."""
@@ -106,8 +106,10 @@ class Householder(Square):
     def __call__(self, x: Float[Array, "time n"]) -> Float[Array, "time n"]:
         """Reflects each sample."""
         v = self.vector[...]
+        w = jnp.asarray(2 * v / jnp.sum(v * v), x.dtype)
+        v = jnp.asarray(v, x.dtype)
         projection = jnp.tensordot(x, v, axes=((-1,), (0,)), precision="highest")
-        return x - projection[..., None] * (2 * v / jnp.sum(v * v))
+        return x - projection[..., None] * w
 
 
 class Circulant(Square):
@@ -145,11 +147,11 @@ class Circulant(Square):
         self.orthogonal = orthogonal
         if orthogonal:
             count = (n - 1) // 2
-            phases = np.pi * jnp.tanh(normal(rngs, (count,))) if phases is None else phases
-            self.phases = parameter("phases", phases, (count,))
+            uniform = np.pi * jax.scipy.special.erf(normal(rngs, (count,)) * 0.5**0.5)
+            self.phases = parameter("phases", uniform if phases is None else phases, (count,))
         else:
-            row = n**-0.5 * normal(rngs, (n,)) if row is None else row
-            self.row = parameter("row", row, (n,))
+            free = n**-0.5 * normal(rngs, (n,))
+            self.row = parameter("row", free if row is None else row, (n,))
 
     def matrix(self) -> Float[Array, "n n"]:
         """M."""
@@ -176,9 +178,7 @@ _SQUARE: dict[str, Callable[[int, nnx.Rngs | None], Module]] = {
 }
 
 
-def square_matrix(
-    matrix: str | Module | ArrayLike, n: int, rngs: nnx.Rngs | None = None
-) -> Module:
+def square_matrix(matrix: str | Module | ArrayLike, n: int, rngs: nnx.Rngs | None = None) -> Module:
     """A module that mixes n channels: by name ("hadamard", …), from a dense array, or as it is.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
@@ -41,7 +42,7 @@ class Filter(Module):
         self.channels = channel_shape(channels)
         self.outputs, self.inputs = self.channels[0], self.channels[-1]
 
-    def run(self, x: Array, function: Callable[..., Array]) -> Array:
+    def run(self, x: Array, function: Callable[..., Any]) -> Array:
         """Applies function(signal, axis=…), which filters each channel on its own.
 
         Raises:

@@ -21,16 +21,17 @@ from adac_jax.nn.naming import call
 class Scattering(Module):
     """A cascade of mixing matrices and delays, run as such.
 
-    A(z) = D_L(z) U_K D_K(z) … U_1 D_1(z) U_0 D_R(z), D_k = diag(γ^m_ki z^-m_ki): lossless where
-    every U_k is orthogonal and γ = 1. Each entry is an FIR filter with up to N^K taps, for the cost
-    of K + 1 matrices. Schlecht, Habets, "Scattering in feedback delay networks", IEEE/ACM TASLP 28,
-    2020, section III.
+    A(z) = D_L(z) U_K D_K(z) … U_1 D_1(z) U_0 D_R(z), D_k(z) = diag(γ^m_ki z^-m_ki), D_L and D_R
+    without γ: lossless where every U_k is orthogonal and γ = 1. Each entry is an FIR filter with up
+    to N^K taps, for the cost of K + 1 matrices. Schlecht, Habets, "Scattering in feedback delay
+    networks", IEEE/ACM TASLP 28, 2020.
 
     Args:
         shifts: m_k, (K, N), whole samples; K ≥ 0.
         matrix: U_0 … U_K: a name ("orthogonal", "hadamard", "householder", "rotation",
             "circulant") for all of them, or a sequence of K + 1 of names, arrays (N, N) or modules.
-        left: Delays behind the last matrix, (N,) in samples; none if None.
+        left: Delays behind the last matrix, (N,) in samples; none if None. In a network, left_i and
+            right_i lie in line i, so its absorption accounts for m_i + left_i + right_i.
         right: Delays before the first, likewise.
         gain_per_sample: γ, 0 < γ ≤ 1; with g_i = γ^m_i in the lines of a network all modes decay
             alike.
@@ -72,12 +73,12 @@ class Scattering(Module):
     def __call__(self, x: Float[Array, "time n"]) -> Float[Array, "time n"]:
         """Scatters the channels."""
         if self.right is not None:
-            x = self._shift("right", self.right, x)
+            x = call("right", self.right, x)
         x = call("matrices.0", self.matrices[0], x)
         for k, shift in enumerate(self.shifts):
             x = self._shift(f"shifts.{k}", shift, x)
             x = call(f"matrices.{k + 1}", self.matrices[k + 1], x)
-        return x if self.left is None else self._shift("left", self.left, x)
+        return x if self.left is None else call("left", self.left, x)
 
     def taps(self) -> Float[Array, "taps n n"]:
         """The filters: y[t] = sum_k taps[k] x[t - k]."""
@@ -107,7 +108,7 @@ class VelvetScattering(Scattering):
     with s_1 = `sparsity` and s_k = 1 thereafter. So stage k spreads what has come about before it,
     at most L_k samples long, over places that do not overlap: each filter has N^K taps of equal
     size, one in `sparsity` samples. The stages are Hadamard matrices where N is a power of two.
-    Schlecht, Habets 2020, section IV, the velvet feedback matrix.
+    Schlecht, Habets 2020: the velvet feedback matrix.
 
     Args:
         n: N, channels.

@@ -14,7 +14,7 @@ from adac_jax.nn.module import Module
 
 def apply_matrix(x: Array, M: Array) -> Array:
     """y_o[t] = sum_i M_oi x_i[t], in full precision on every device."""
-    return jnp.tensordot(x, M, axes=((-1,), (1,)), precision="highest")
+    return jnp.tensordot(x, jnp.asarray(M, x.dtype), axes=((-1,), (1,)), precision="highest")
 
 
 def normal(rngs: nnx.Rngs | None, shape: tuple[int, ...]) -> Array:

@@ -70,14 +70,13 @@ class SVF(SecondOrder):
         self.kind = kind
         self.frequency = Frequency(frequency, shape, sample_rate)
         self.resonance = Positive("resonance", resonance, shape, RESISTANCE_RANGE)
-        self.gain: Level | None = None
+        gainless = kind in (None, "allpass")
+        self.gain: Level | None = None if gainless else Decibels("gain_db", gain_db, shape)
         if kind is None:
             values = (1.0, 2 * np.asarray(resonance), 1.0) if mix is None else tuple(mix)
             if len(values) != 3:
                 raise ValueError(f"`mix` has {len(values)} entries but must have 3: LP, BP and HP.")
             self.low, self.band, self.high = (param(initial("mix", m, shape)) for m in values)
-        elif kind != "allpass":
-            self.gain = Decibels("gain_db", gain_db, shape)
 
     @classmethod
     def from_t60(
@@ -105,7 +104,7 @@ class SVF(SecondOrder):
         Raises:
             ValueError: a value is out of its range or the shapes do not fit.
         """
-        lines = Lines(delays, sample_rate, None)
+        lines = Lines.of(delays, sample_rate)
         low, high = (
             np.asarray(
                 decay_level(name, reverberation_times(name, t60, ()), lines, "gain").amplitude()

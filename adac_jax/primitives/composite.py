@@ -21,7 +21,11 @@ Batch = Callable[[Sequence[Array], Sequence[int | None], dict[str, Any]], tuple[
 
 
 def composite(
-    name: str, function: Callable[..., Any], batch: Batch, multiple: bool = False
+    name: str,
+    function: Callable[..., Any],
+    batch: Batch,
+    multiple: bool = False,
+    batched_at: tuple[int, ...] = (),
 ) -> Primitive:
     """Makes a primitive.
 
@@ -29,8 +33,9 @@ def composite(
         name: As it reads in a jaxpr.
         function: (*operands, **parameters) -> result (a list if `multiple`).
         batch: (operands, their batch axes, parameters) -> (operands with the batch made part of
-            their shape, parameters); the results then have the batch at axis 0.
+            their shape, parameters).
         multiple: Whether there are several results.
+        batched_at: The axis of each result that the batch is then at; 0 for those not stated.
     """
     primitive = Primitive(name)
     primitive.multiple_results = multiple
@@ -84,7 +89,9 @@ def composite(
     def batched(operands: Any, batch_axes: Any, /, **parameters: Any) -> Any:
         full, new = batch(operands, batch_axes, parameters)
         result = primitive.bind(*full, **new)
-        return result, ([0] * len(result) if multiple else 0)
+        if not multiple:
+            return result, 0
+        return result, [*batched_at, *(0 for _ in result[len(batched_at) :])]
 
     primitive.def_impl(implement)
     primitive.def_abstract_eval(abstract)

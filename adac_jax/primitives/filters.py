@@ -48,8 +48,12 @@ def _sosfilt(x: Array, sos: Array, zi: Array, *, axis: int) -> list[Array]:
 
 
 fir_p = composite("fir", _fir, batch_signal_and_coefficients((1,)))
-lfilter_p = composite("lfilter", _lfilter, batch_signal_and_coefficients((1, 1, 1)), multiple=True)
-sosfilt_p = composite("sosfilt", _sosfilt, batch_signal_and_coefficients((2, 2)), multiple=True)
+lfilter_p = composite(
+    "lfilter", _lfilter, batch_signal_and_coefficients((1, 1, 1)), multiple=True, batched_at=(0, 1)
+)
+sosfilt_p = composite(
+    "sosfilt", _sosfilt, batch_signal_and_coefficients((2, 2)), multiple=True, batched_at=(0, 2)
+)
 
 
 def fir(

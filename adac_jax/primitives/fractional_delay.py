@@ -111,12 +111,10 @@ def decompose(
     if method == "lagrange":
         return fir(x, lagrange_taps(mu, order), axis=axis)
     a = thiran_denominator(mu, order)
-    return lfilter(a[::-1], a, x, axis=axis)
+    return lfilter(a[::-1], a, x, axis=axis)  # type: ignore[return-value]
 
 
-fractional_delay_p = composite(
-    "fractional_delay", decompose, batch_signal_and_coefficients((0,))
-)
+fractional_delay_p = composite("fractional_delay", decompose, batch_signal_and_coefficients((0,)))
 
 
 def fractional_delay(

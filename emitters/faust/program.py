@@ -38,7 +38,7 @@ class Writer:
 
     definitions: list[Definition | str] = field(default_factory=list)
     helpers: set[str] = field(default_factory=set)
-    bases: set[str] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
     base: str = ""
     additive: bool = False
 
@@ -49,18 +49,23 @@ class Writer:
 
     def name(self, expression: str, hint: str) -> str:
         """Defines a signal of its own for an expression; returns its name."""
-        full = f"{self.base}_{hint}" if hint else self.base
+        full = self.unique(f"{self.base}_{hint}" if hint else self.base)
         self.definitions.append(Definition(full, expression, self.additive))
         return full
 
     def start(self, name: str, fallback: str) -> None:
         """Chooses a base name that no other node has."""
-        base = identifier(name, fallback)
-        free, count = base, 2
-        while free in self.bases:
-            free, count = f"{base}{count}", count + 1
-        self.bases.add(free)
-        self.base = free
+        self.base = self.unique(identifier(name, fallback))
+        # Only what is defined takes a name; a node that only moves names about takes none.
+        self.names.discard(self.base)
+
+    def unique(self, name: str) -> str:
+        """The name, or where it is taken the name with a number; taken from now on."""
+        free, count = name, 2
+        while free in self.names:
+            free, count = f"{name}{count}", count + 1
+        self.names.add(free)
+        return free
 
 
 def emit(program: Program) -> str:
@@ -88,9 +93,7 @@ def emit(program: Program) -> str:
     return _text(program.graph, writer, lines, arguments, results, back)
 
 
-def _arguments(
-    graph: Graph, writer: Writer, atoms: dict[int, Atoms], ports: int
-) -> list[str]:
+def _arguments(graph: Graph, writer: Writer, atoms: dict[int, Atoms], ports: int) -> list[str]:
     names: list[str] = []
     for position, k in enumerate(graph.inputs):
         node = graph.nodes[k]
@@ -105,9 +108,7 @@ def _indexed(base: str, index: tuple[int, ...]) -> str:
     return "_".join((base, *map(str, index)))
 
 
-def _node(
-    writer: Writer, graph: Graph, program: Program, k: int, operands: list[Atoms]
-) -> Atoms:
+def _node(writer: Writer, graph: Graph, program: Program, k: int, operands: list[Atoms]) -> Atoms:
     node = graph.nodes[k]
     if node.op == "constant":
         return array([node["value"]], ())

@@ -66,9 +66,7 @@ def _cuts(graph: Graph) -> list[int]:
 
         return [group for group in components(everything, edges) if is_loop(group, edges)]
 
-    candidates = [
-        k for group in cyclic(set()) for k in group if _may_open(graph, graph.nodes[k])
-    ]
+    candidates = [k for group in cyclic(set()) for k in group if _may_open(graph, graph.nodes[k])]
     cut = set(candidates)
     if len(candidates) <= MANY:
         for k in reversed(candidates):

@@ -7,6 +7,7 @@ compute. Moving channels about costs nothing: it only moves names.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -82,11 +83,31 @@ TEMPLATES = {
     "ge": "{x} >= {y}", "and": "{x} & {y}", "or": "{x} | {y}", "xor": "xor({x}, {y})",
     "select": "select2({x}, {z}, {y})",
 }  # fmt: skip
-FOREIGN = ("expm1", "log1p", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "cbrt", "erf", "erfc")
+
+
+def text_one(kind: str) -> str:
+    """One, as a number of a kind."""
+    return "1.0" if kind == "real" else "1"
+
+
+FOREIGN = (
+    "expm1", "log1p", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "cbrt", "erf", "erfc"
+)  # fmt: skip
 """Functions of the C library that FAUST reaches by declaration."""
 
+INTEGER_TEMPLATES = {"div": "int({x}/{y})", "rem": "{x} % {y}"}
+"""Where integers need another formula: FAUST divides them as real numbers."""
+
+
+def _by_kind(real: str, integer: str) -> Rule:
+    """A rule that chooses its template by the kind of the result."""
+    rules = {"real": _formula(real), "int": _formula(integer)}
+    return lambda c, node, *operands: rules[node.type.kind](c, node, *operands)
+
+
 for _op, _template in TEMPLATES.items():
-    rule(_op)(_formula(_template))
+    _integer = INTEGER_TEMPLATES.get(_op)
+    rule(_op)(_by_kind(_template, _integer) if _integer else _formula(_template))
 
 
 def _foreign(c: Context, node: Node, x: Atoms) -> Atoms:
@@ -122,8 +143,11 @@ def _integer_pow(c: Context, node: Node, x: Atoms) -> Atoms:
     def power(v: Atom) -> str:
         text = atom(v)
         if n == 0:
-            return "1.0"
+            return text_one(node.type.kind)
+        is_int = node.type.kind == "int"
         positive = "*".join([text] * abs(n)) if abs(n) <= 8 else f"pow({text}, {abs(n)})"
+        if is_int and abs(n) > 8:
+            return f"int({positive})"
         return positive if n > 0 else f"1.0/({positive})"
 
     return array(map(power, x.ravel()), node.shape)
@@ -131,20 +155,22 @@ def _integer_pow(c: Context, node: Node, x: Atoms) -> Atoms:
 
 @rule("add")
 def _add(c: Context, node: Node, x: Atoms, y: Atoms) -> Atoms:
-    pairs = zip(np.broadcast_to(x, node.shape).flat, np.broadcast_to(y, node.shape).flat, strict=True)
-    return array((_sum(c, pair) for pair in pairs), node.shape)
+    pairs = zip(
+        np.broadcast_to(x, node.shape).flat, np.broadcast_to(y, node.shape).flat, strict=True
+    )
+    return array((_sum(c, pair, node.type.kind) for pair in pairs), node.shape)
 
 
-def _sum(c: Context, values: object) -> Atom:
+def _sum(c: Context, values: object, kind: str) -> Atom:
     """A sum, or the one atom it comes to."""
     kept = [v for v in values if isinstance(v, str) or v != 0]  # type: ignore[attr-defined]
     if len(kept) == 1:
         return kept[0]
-    return _total(c, [product(v, 1) for v in kept])
+    return _total(c, [product(v, 1) for v in kept], kind)
 
 
-def _total(c: Context, terms: list[tuple[int, str]]) -> str:
-    text = total(terms)
+def _total(c: Context, terms: list[tuple[int, str]], kind: str = "real") -> str:
+    text = total(terms, "0.0" if kind == "real" else "0")
     if "keep(" in text:
         c.helper("keep")
     return text
@@ -152,21 +178,24 @@ def _total(c: Context, terms: list[tuple[int, str]]) -> str:
 
 @rule("mul")
 def _mul(c: Context, node: Node, x: Atoms, y: Atoms) -> Atoms:
-    pairs = zip(np.broadcast_to(x, node.shape).flat, np.broadcast_to(y, node.shape).flat, strict=True)
-    return array((total([product(a, b)]) for a, b in pairs), node.shape)
+    pairs = zip(
+        np.broadcast_to(x, node.shape).flat, np.broadcast_to(y, node.shape).flat, strict=True
+    )
+    return array((_total(c, [product(a, b)], node.type.kind) for a, b in pairs), node.shape)
 
 
 @rule("sum")
 def _reduce_sum(c: Context, node: Node, x: Atoms) -> Atoms:
-    return array((_sum(c, row) for row in _rows(x, node.ints("axes"))), node.shape)
+    rows = _rows(x, node.ints("axes"))
+    return array((_sum(c, row, node.type.kind) for row in rows), node.shape)
 
 
 def _rows(x: Atoms, axes: tuple[int, ...]) -> Atoms:
     """The groups of atoms that a reduction combines."""
     kept = [k for k in range(x.ndim) if k not in axes]
     moved = x.transpose([*kept, *axes])
-    count = int(np.prod([x.shape[k] for k in kept]))
-    return moved.reshape(count, -1)
+    sizes = [x.shape[k] for k in (*kept, *axes)]
+    return moved.reshape(math.prod(sizes[: len(kept)]), math.prod(sizes[len(kept) :]))
 
 
 def _nested(template: str) -> Rule:
@@ -177,7 +206,7 @@ def _nested(template: str) -> Rule:
             half = len(values) // 2
             return template.format(fold(values[:half]), fold(values[half:]))
 
-        empty = ["1.0" if node.type.kind == "real" else "1"]
+        empty = [text_one(node.type.kind)]
         rows = _rows(x, node.ints("axes"))
         return array((fold([atom(v) for v in row] or empty) for row in rows), node.shape)
 
@@ -200,12 +229,12 @@ def _einsum(c: Context, node: Node, x: Atoms, y: Atoms) -> Atoms:
         order = [letters.index(s) for s in result + summed if s in letters]
         moved = operand.transpose(order)
         index = tuple(slice(None) if s in letters else None for s in result + summed)
-        count = int(np.prod(node.shape))
-        return np.broadcast_to(moved[index], shape).reshape(count, -1)
+        terms = math.prod(sizes[s] for s in summed)
+        return np.broadcast_to(moved[index], shape).reshape(math.prod(node.shape), terms)
 
     a, b = spread(x, left), spread(y, right)
     lines = (
-        _total(c, [product(u, v) for u, v in zip(p, q, strict=True)])
+        _total(c, [product(u, v) for u, v in zip(p, q, strict=True)], node.type.kind)
         for p, q in zip(a, b, strict=True)
     )
     return array(lines, node.shape)
@@ -232,7 +261,7 @@ def _broadcast(c: Context, node: Node, x: Atoms) -> Atoms:
 @rule("slice")
 def _slice(c: Context, node: Node, x: Atoms) -> Atoms:
     bounds = zip(node.ints("start"), node.ints("limit"), node.ints("stride"), strict=True)
-    return x[tuple(slice(*b) for b in bounds)]
+    return x[(..., *(slice(*b) for b in bounds))]
 
 
 @rule("concatenate")
@@ -266,21 +295,27 @@ def _late(v: Atom, m: int) -> Atom:
 def _starting(c: Context, values: Atoms) -> str:
     """A signal that has these values at the first samples and zero after."""
     impulse = c.helper("impulse")
-    return "(" + _total(c, [product(v, delayed(impulse, k)) for k, v in enumerate(values)]) + ")"
+    terms = [product(v, delayed(impulse, k)) for k, v in enumerate(values)]
+    return f"({_total(c, terms)})"
 
 
 @rule("variable_delay")
 def _variable_delay(c: Context, node: Node, x: Atoms, d: Atoms) -> Atoms:
     low, high = node.int("minimum"), node.int("maximum")
     pairs = zip(x.flat, d.flat, strict=True)
-    return array(
-        (f"{atom(v)} @ max({low}, min({high}, {atom(n)}))" for v, n in pairs), node.shape
-    )
+
+    def read(v: Atom, n: Atom) -> Atom:
+        if not isinstance(n, str):
+            return _late(v, min(high, max(low, n)))
+        # The outer bounds are for the compiler, which `within` has made forget all others.
+        return f"{atom(v)} @ max({low}, min({high}, {c.helper('within')}({low}, {high}, {n})))"
+
+    return array((read(v, n) for v, n in pairs), node.shape)
 
 
 @rule("fir")
 def _fir(c: Context, node: Node, x: Atoms, taps: Atoms) -> Atoms:
-    flat = taps.reshape(len(taps), -1)
+    flat = taps.reshape(len(taps), x.size)
     lines = []
     for k, v in enumerate(x.flat):
         terms = [product(h, delayed(atom(v), n)) for n, h in enumerate(flat[:, k])]
@@ -290,7 +325,7 @@ def _fir(c: Context, node: Node, x: Atoms, taps: Atoms) -> Atoms:
 
 @rule("iir")
 def _iir(c: Context, node: Node, x: Atoms, b: Atoms, a: Atoms, *state: Atoms) -> Atoms:
-    columns = [o.reshape(len(o), -1) for o in (b, a, *state)]
+    columns = [o.reshape(len(o), x.size) for o in (b, a, *state)]
     lines = [
         _filtered(c, node, atom(v), *(column[:, k] for column in columns))
         for k, v in enumerate(x.flat)
@@ -300,8 +335,8 @@ def _iir(c: Context, node: Node, x: Atoms, b: Atoms, a: Atoms, *state: Atoms) ->
 
 @rule("sos")
 def _sos(c: Context, node: Node, x: Atoms, sos: Atoms, *state: Atoms) -> Atoms:
-    sections = sos.reshape(len(sos), 6, -1)
-    states = [s.reshape(len(s), 2, -1) for s in state]
+    sections = sos.reshape(len(sos), 6, x.size)
+    states = [s.reshape(len(s), 2, x.size) for s in state]
     lines = []
     for k, v in enumerate(x.flat):
         signal: Atom = v
@@ -340,5 +375,3 @@ def _filtered(
     if "keep(" in text:
         c.helper("keep")
     return text
-
-

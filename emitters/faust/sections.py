@@ -44,7 +44,13 @@ with {
 """,
     "direct": """\
 // Second-order section, direct form: y = b0 x + b1 x' + b2 x'' - a1 y' - a2 y''.
-direct(b0, b1, b2, a1, a2, x) = b0*x + b1*x' + b2*x'' : + ~ (_ <: *(0 - a1), (mem : *(0 - a2)) :> _);
+direct(b0, b1, b2, a1, a2, x) = b0*x + b1*x' + b2*x'' : + ~ back
+with { back(y) = (0 - a1)*y - a2*y'; };
+""",
+    "within": """\
+// The integer n within low and high. Written so that FAUST knows no bounds of n: it takes inputs to
+// lie in -1 to 1, and would make a delay line too short for what it derives from that.
+within(low, high, n) = select2(n > high, select2(n < low, n, low), high);
 """,
     "keep": """\
 // The same signal; a barrier that keeps the compiler from expanding the sum behind it.
@@ -98,7 +104,9 @@ def first_order(b: Sequence[float], a: Sequence[float]) -> Call | None:
     return Call("one_pole", ((1 + a1) / 2, high, low - high))
 
 
-def direct_form(b: Sequence[Atom], a: Sequence[Atom], extra: Sequence[tuple[int, str]], x: str) -> str:
+def direct_form(
+    b: Sequence[Atom], a: Sequence[Atom], extra: Sequence[tuple[int, str]], x: str
+) -> str:
     """Any order, coefficients that may be signals, and an excitation of the state: as text.
 
     y = sum_k b_k x[t - k] + extra - sum_{k ≥ 1} a_k y[t - k]; a[0] must be 1.

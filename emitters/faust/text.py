@@ -20,8 +20,11 @@ RESERVED = frozenset(
     "vslider nentry hgroup vgroup tgroup hbargraph vbargraph soundfile waveform route ondemand "
     "par seq sum prod inputs outputs ffunction fconstant fvariable abs acos asin atan atan2 ceil "
     "cos exp floor fmod log log10 max min pow remainder rint round sin sqrt tan xor assertbounds "
-    "lowest highest keep section one_pole direct model in singleprecision doubleprecision "
-    "quadprecision fixedpointprecision upsampling downsampling".split()
+    "lowest highest singleprecision doubleprecision quadprecision fixedpointprecision upsampling "
+    "downsampling "
+    # Ours: helpers, functions of the C library, and the function that all is in.
+    "keep section one_pole direct within impulse model expm1 log1p sinh cosh tanh asinh acosh "
+    "atanh cbrt erf erfc".split()  # noqa: SIM905
 )
 
 
@@ -55,14 +58,15 @@ def product(a: Atom, b: Atom) -> tuple[int, str]:
         sign = -sign if value < 0 else sign
         if abs(value) != 1:
             factors.append(number(abs(value)))
-    return sign, "*".join(factors) or "1.0"
+    one = "1.0" if isinstance(a, float) or isinstance(b, float) else "1"
+    return sign, "*".join(factors) or one
 
 
-def total(terms: Iterable[tuple[int, str]]) -> str:
+def total(terms: Iterable[tuple[int, str]], zero: str = "0.0") -> str:
     """The text of a sum of signed terms, in groups behind barriers if it is long."""
     kept = [(sign, text) for sign, text in terms if sign]
     if not kept:
-        return "0.0"
+        return zero
     while len(kept) > GROUP:
         # Groups of equal size, so that no rest is left over.
         count = -(-len(kept) // GROUP)

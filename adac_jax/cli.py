@@ -1,0 +1,161 @@
+"""The command line: `python -m adac_jax.export`."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from adac_jax.checkpoints import load_weights
+from adac_jax.errors import AdacError
+from adac_jax.exporting import KNOWN, Exported, Precision, export
+from adac_jax.loading import load, raised
+from adac_jax.presets import hall
+from adac_jax.table import table
+from ir import Program
+
+HELP = """Exports a JAX model as FAUST, and proves that the two are equal.
+
+The model is traced, emitted, compiled in this process and compared with JAX on impulses, noise, \
+a sweep and silence. Only a model that passes is written."""
+EPILOG = """
+[bold]Examples[/bold]
+
+  Export the built-in reverb (a feedback delay network of 16 lines, stereo) and hear it:
+
+    python -m adac_jax.export --out out/demo --listen drums.wav
+
+  Export the Flax module that is made by `room()` in reverb.py, with trained weights:
+
+    python -m adac_jax.export reverb.py:room --weights checkpoints/best --out out/room
+
+  Export a function of mono audio from an installed package:
+
+    python -m adac_jax.export mypackage.effects:widen --inputs 1 --out out/widen
+
+  Verify and emit again what somebody sent as IR:
+
+    python -m adac_jax.export hall.ir.json --out out/hall
+
+[bold]Exit codes[/bold]  0: exported. 1: it could not be, or FAUST and JAX differ; nothing is \
+written. 2: the command line is wrong.
+"""
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+
+
+@app.command(help=HELP, epilog=EPILOG)
+def command(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="What to export: `package.module:attribute`, `file.py:attribute` or an IR file "
+            "`x.json`. The attribute is a Flax NNX module, a function of audio (time, channels), "
+            "or a class or function without arguments that makes one. Without MODEL: the built-in "
+            "reverb.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder for NAME.dsp, NAME.ir.json, report.json, report.png.")
+    ] = Path("out"),
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="An orbax checkpoint (folder) of the module's state: trained weights."),
+    ] = None,
+    sample_rate: Annotated[
+        float | None,
+        typer.Option(min=1, help="Hertz; the model's own, or 48000, if not given."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the model and its files; its class if not given.")
+    ] = None,
+    inputs: Annotated[
+        int | None,
+        typer.Option(min=0, help="Input channels, where the model has no attribute `inputs`."),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=0.01, max=600, help="Length of each test signal.")
+    ] = 2.0,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="What must pass, and what --listen runs in. single: FAUST in single precision "
+            "within -120 dB of JAX, and in double within 1e-12; double: the latter only.",
+        ),
+    ] = "single",
+    listen: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="WAV",
+            help="Sound file to play through the compiled FAUST into WAV's name + .wet.wav, tail "
+            "included. A mono file goes to all inputs, a stereo file as its mean to a single one.",
+        ),
+    ] = None,
+    keep_failed: Annotated[
+        bool, typer.Option(help="Where the comparison fails, still write the report.")
+    ] = False,
+    show_traceback: Annotated[
+        bool, typer.Option("--traceback", help="Show where in the code an error arose.")
+    ] = False,
+) -> None:
+    """Exports a model: see `HELP`."""
+    console, errors = Console(), Console(stderr=True)
+    try:
+        with errors.status("loading") as status:
+            found = _model(model, weights, sample_rate)
+            exported = export(
+                found,
+                out,
+                name=name,
+                inputs=inputs,
+                sample_rate=sample_rate,
+                seconds=seconds,
+                precision=precision,
+                listen_to=listen,
+                keep_failed=keep_failed,
+                trusted=not isinstance(found, Program),
+                stage=status.update,
+            )
+    except KNOWN as error:
+        if show_traceback:
+            errors.print(traceback.format_exc(), markup=False, highlight=False)
+        errors.print("[bold red]error:[/bold red]", end=" ")
+        errors.print(" ".join(str(error).split()), markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    _show(console, exported)
+
+
+def _model(text: str | None, weights: Path | None, sample_rate: float | None) -> Any:
+    found = hall(sample_rate or 48000.0) if text is None else load(text, sample_rate=sample_rate)
+    if weights is not None:
+        load_weights(found, weights)
+    return found
+
+
+def _show(console: Console, exported: Exported) -> None:
+    console.print(table(exported.report))
+    console.print()
+    for path in exported.files:
+        console.print(str(path), markup=False, highlight=False, soft_wrap=True)
+    if exported.listening is not None:
+        console.print(f"listening: {exported.listening}", highlight=False, soft_wrap=True)
+        for note in exported.listening.notes:
+            console.print("[yellow]warning:[/yellow]", end=" ")
+            console.print(note, markup=False, highlight=False, soft_wrap=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code."""
+    try:
+        app(args=list(arguments) if arguments is not None else None, prog_name=PROGRAM)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    return 0
+
+
+PROGRAM = "python -m adac_jax.export"

@@ -1,0 +1,230 @@
+"""Writes a model as FAUST, with the proof beside it, all or nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from adac_jax.errors import AdacError, DelayFreeLoopError, IRError
+from adac_jax.host import HostError
+from adac_jax.listening import Listening, listen, memory_samples
+from adac_jax.loading import raised
+from adac_jax.report import Report
+from adac_jax.table import decibels
+from adac_jax.tracing import Traced
+from adac_jax.trial import LIMIT_SECONDS, MANY_LINES, try_compile
+from adac_jax.verification import traced_at, verify_program
+from emitters import faust
+from ir import Program, dumps
+
+Precision = Literal["single", "double"]
+KNOWN = (AdacError, IRError, HostError)
+"""Errors whose message is meant for the user."""
+
+
+class ComparisonError(AdacError):
+    """FAUST and JAX differ by more than the limit, so nothing was exported.
+
+    Attributes:
+        report: What was found.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        worst = max((c for c in report.checks if not c.passed), key=lambda c: c.error_db)
+        shift = f", shifted by {worst.lag} samples" if worst.lag else ""
+        super().__init__(
+            f"The comparison failed: {worst.reading} differs from {worst.reference} by "
+            f"{decibels(worst.error_db)} re peak (limit {worst.limit_db:.0f} dB{shift}) on "
+            f"{worst.signal!r}."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What `export` wrote.
+
+    Attributes:
+        report: The comparison.
+        files: What was written, in order: FAUST, IR, report, figure, and the sound, if any.
+        listening: What came out of the sound file, if there was one.
+    """
+
+    report: Report
+    files: tuple[Path, ...]
+    listening: Listening | None
+
+
+def export(
+    model: Any,
+    out: str | Path,
+    *,
+    name: str | None = None,
+    inputs: int | None = None,
+    parameters: Any = None,
+    sample_rate: float | None = None,
+    seconds: float = 2.0,
+    precision: Precision = "single",
+    listen_to: str | Path | None = None,
+    keep_failed: bool = False,
+    trusted: bool = True,
+    stage: Callable[[str], None] = lambda text: None,
+) -> Exported:
+    """Verifies a model and writes `NAME.dsp`, `NAME.ir.json`, `report.json` and `report.png`.
+
+    Everything is made in a temporary folder beside the target and moved into place when it is
+    complete and the comparison passed; otherwise nothing is written.
+
+    Args:
+        model: As for `verify`.
+        out: The folder to write to; made if it is not there.
+        name: The model's name and that of its files; the class or function name if None.
+        inputs: Input channels; the model's own attribute `inputs` if None.
+        parameters: For functions of (parameters, audio).
+        sample_rate: Hertz; the model's own, or 48000, if None.
+        seconds: Length of each test signal.
+        precision: What must pass. "single": all comparisons. "double": all but those of FAUST in
+            single precision, which are reported. Also what `listen_to` is rendered in.
+        listen_to: A sound file to render through the compiled FAUST, to `STEM.wet.wav`.
+        keep_failed: Where the comparison fails, still write `report.json` and `report.png`.
+        trusted: False compiles in a child process first, for models that come as data.
+        stage: Called with what is being done, for a progress line.
+
+    Returns:
+        The report and the files.
+
+    Raises:
+        ComparisonError: FAUST and JAX differ.
+        RefusedError, DelayFreeLoopError, AdacError, IRError: as `trace` and `listen`; or `out`
+            cannot be written.
+        HostError: FAUST does not compile.
+    """
+    from adac_jax.figure import save  # matplotlib takes a second to import
+
+    if precision not in ("single", "double"):
+        raise AdacError(f'`precision` (={precision!r}) must be "single" or "double".')
+    if not 0 < seconds <= 600:
+        raise AdacError(f"`seconds` (={seconds:g}) must be above 0 and at most 600.")
+    if name is not None and not re.fullmatch(r"\w[\w.-]{0,99}", name, re.ASCII):
+        raise AdacError(f"`name` (={name!r}) must be letters, digits, `_`, `.` and `-` only.")
+    with _staged(Path(out)) as (folder, deliver):
+        begun = time.perf_counter()
+        stage("tracing")
+        traced, program = _traced(model, parameters, inputs, sample_rate, name)
+        stem = name or _stem(program.graph.name)
+        stage("emitting")
+        mark = time.perf_counter()
+        source = faust.emit(program)
+        spent = {"trace": mark - begun, "emit": time.perf_counter() - mark}
+        if not trusted or source.count("\n") > MANY_LINES:
+            stage(f"compiling in a process of its own (at most {LIMIT_SECONDS:.0f} s)")
+            try_compile(source, round(program.graph.sample_rate))
+        stage("comparing FAUST with JAX")
+        report = verify_program(program, traced, seconds=seconds, source=source)
+        report = dataclasses.replace(report, timings=report.timings | spent)
+        report = _required(report, precision)
+        stage("drawing")
+        written = {f"{stem}.dsp": source, f"{stem}.ir.json": dumps(program)}
+        if report.passed:
+            for file, text in written.items():
+                (folder / file).write_text(text, "utf-8")
+        (folder / "report.json").write_text(report.to_json(), "utf-8")
+        save(report, folder / "report.png")
+        files = [*written, "report.json", "report.png"]
+        if not report.passed:
+            if keep_failed:
+                deliver(["report.json", "report.png"])
+            raise ComparisonError(report)
+        heard = None
+        if listen_to is not None:
+            stage(f"rendering {listen_to}")
+            files.append(f"{Path(listen_to).stem}.wet.wav")
+            heard = listen(
+                source,
+                listen_to,
+                folder / files[-1],
+                sample_rate=round(program.graph.sample_rate),
+                precision=precision,
+                memory=memory_samples(program.graph),
+            )
+        paths = deliver(files)
+    if heard is not None:
+        heard = dataclasses.replace(heard, path=paths[-1])
+    return Exported(report, paths, heard)
+
+
+def _traced(
+    model: Any, parameters: Any, inputs: int | None, sample_rate: float | None, name: str | None
+) -> tuple[Traced | None, Program]:
+    try:
+        traced, program = traced_at(model, parameters, inputs, sample_rate, name)
+    except KNOWN:
+        raise
+    except Exception as error:
+        raise raised("The model, called on audio,", error) from error
+    if name is not None and traced is None:
+        graph = dataclasses.replace(program.graph, name=name)
+        program = Program(graph, program.coefficients)
+    return traced, program
+
+
+def _required(report: Report, precision: Precision) -> Report:
+    """The report with limits on what has to pass only."""
+    if precision == "single":
+        return report
+    checks = tuple(
+        dataclasses.replace(c, limit_db=None) if c.reading == "FAUST single" else c
+        for c in report.checks
+    )
+    return dataclasses.replace(report, checks=checks)
+
+
+def _stem(name: str) -> str:
+    """A file name from a model's name, whatever it holds."""
+    return re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).strip("._-")[:100] or "model"
+
+
+@contextmanager
+def _staged(out: Path) -> Iterator[tuple[Path, Callable[[list[str]], tuple[Path, ...]]]]:
+    """A temporary folder on the target's own disk, and what moves its files into place."""
+    if out.exists() and not out.is_dir():
+        raise AdacError(f"The output {out} is a file; it must be a folder.")
+    beside = out
+    while not beside.exists():
+        beside = beside.parent
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".adac_jax-", dir=beside))
+    except OSError as error:
+        raise _unwritable(out, error) from None
+
+    def deliver(files: list[str]) -> tuple[Path, ...]:
+        blocked = [out / file for file in files if (out / file).is_dir()]
+        if blocked:
+            raise AdacError(f"The output file {blocked[0]} is a folder.")
+        out.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            os.replace(folder / file, out / file)
+        return tuple(out / file for file in files)
+
+    try:
+        yield folder, deliver
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unwritable(out: Path, error: OSError) -> AdacError:
+    return AdacError(f"The folder {out} cannot be written: {error.strerror or error}.")
+
+
+__all__ = ["ComparisonError", "DelayFreeLoopError", "Exported", "export"]

@@ -1,0 +1,71 @@
+"""The readings of a program that the tests compare: each gives the outputs as NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+import ir
+from adac_jax import blocks
+from adac_jax.blocks.reading import Plan
+from adac_jax.host import Library
+from emitters import faust
+from ir.interpreter import run_for
+
+Outputs = tuple[np.ndarray, ...]
+COMPILED: set[str] = set()
+"""Every FAUST text that was compiled in this process."""
+JAX_TYPES = {"i": np.int32, "b": np.bool_}
+
+
+def interpreted(program: ir.Program, inputs: Sequence[np.ndarray], length: int) -> Outputs:
+    """The reference."""
+    ir.verify_program(program)
+    return run_for(program, length, *inputs)
+
+
+def arrays(values: Sequence[np.ndarray], dtype: type = np.float64) -> list[jax.Array]:
+    """As JAX arrays, real ones in the given precision."""
+    return [jax.numpy.asarray(v, JAX_TYPES.get(v.dtype.kind, dtype)) for v in values]
+
+
+def in_blocks(
+    program: ir.Program,
+    inputs: Sequence[np.ndarray],
+    length: int,
+    cuts: Sequence[int] = (),
+    dtype: type = np.float64,
+) -> Outputs:
+    """The block reading, strict about promotion; as a stream of blocks that begin at `cuts`."""
+    with jax.enable_x64(dtype is np.float64), jax.numpy_dtype_promotion("strict"):
+        values = list(program.coefficients.values())
+        coefficients = dict(zip(program.coefficients, arrays(values, dtype), strict=True))
+        xs = arrays(inputs, dtype)
+        if not cuts:
+            found = blocks.run(program.graph, coefficients, xs, length)
+            return tuple(np.asarray(y) for y in found)
+        state, parts = None, []
+        edges = [0, *cuts, length]
+        for start, stop in zip(edges, edges[1:], strict=False):
+            plan = Plan(program.graph, coefficients, stop - start, jax.numpy.dtype(dtype))
+            state = plan.start() if state is None else state
+            state, ys = plan.run(state, [x[start:stop] for x in xs])
+            parts.append([np.asarray(y) for y in ys])
+        return tuple(np.concatenate(ys) for ys in zip(*parts, strict=True))
+
+
+def in_faust(
+    program: ir.Program, inputs: Sequence[np.ndarray], length: int, precision: str = "double"
+) -> Outputs:
+    """The emitted FAUST, compiled in this process."""
+    source = faust.emit(program)
+    COMPILED.add(source)
+    flat = [np.asarray(x, float).reshape(length, x[0].size) for x in inputs]
+    with Library(source, precision=precision) as library:  # type: ignore[arg-type]
+        y = library.render(np.concatenate([np.zeros((length, 0)), *flat], axis=1))
+    types = [program.graph.nodes[k].type for k in program.graph.outputs]
+    assert y.shape == (length, sum(t.size for t in types))
+    pieces = np.split(y, np.cumsum([t.size for t in types])[:-1], axis=1)
+    return tuple(p.reshape(length, *t.shape) for p, t in zip(pieces, types, strict=True))
