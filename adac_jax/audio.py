@@ -85,7 +85,7 @@ def open_source(path: str | Path) -> Source:
     try:
         info = soundfile.info(str(path))
     except (soundfile.LibsndfileError, OSError) as error:
-        raise AdacError(f"The sound file {path} cannot be read: {_reason(error)}") from None
+        raise _unreadable(path, error) from None
     return Source(path, info.samplerate, info.channels, info.frames)
 
 
@@ -153,6 +153,10 @@ def fit_channels(block: np.ndarray, channels: int) -> np.ndarray:
         f"The sound file has {found} channels and the model {channels} inputs; "
         f"give it a file of 1 or {channels} channels."
     )
+
+
+def _unreadable(path: Path, error: Exception) -> AdacError:
+    return AdacError(f"The sound file {path} cannot be read: {_reason(error)}")
 
 
 def _reason(error: Exception) -> str:

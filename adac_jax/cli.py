@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +11,8 @@ import typer
 from rich.console import Console
 
 from adac_jax.checkpoints import load_weights
-from adac_jax.errors import AdacError
 from adac_jax.exporting import KNOWN, Exported, Precision, export
-from adac_jax.loading import load, raised
+from adac_jax.loading import load
 from adac_jax.presets import hall
 from adac_jax.table import table
 from ir import Program

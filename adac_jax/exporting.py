@@ -130,7 +130,7 @@ def export(
             try_compile(source, round(program.graph.sample_rate))
         stage("comparing FAUST with JAX")
         report = verify_program(program, traced, seconds=seconds, source=source)
-        report = dataclasses.replace(report, timings=report.timings | spent)
+        report = dataclasses.replace(report, timings=spent | report.timings | spent)
         report = _required(report, precision)
         stage("drawing")
         written = {f"{stem}.dsp": source, f"{stem}.ir.json": dumps(program)}

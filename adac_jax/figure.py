@@ -23,7 +23,7 @@ PRECISIONS = ((SINGLE, "#882255", LIMIT_SINGLE), (DOUBLE, "#117733", LIMIT_DOUBL
 INK = "#222222"
 FLOOR = -350.0
 """dB re peak that stands for no difference at all: below the last bit of float64."""
-STYLE = {
+STYLE: Any = {
     "font.size": 9.0,
     "axes.titlesize": 10.0,
     "axes.titleweight": "bold",

@@ -181,18 +181,26 @@ def _instance(text: str, found: Any, sample_rate: float | None) -> Any:
 def _required(text: str, function: Callable[..., Any]) -> set[str]:
     """The names of the arguments that a call must give."""
     try:
-        parameters = inspect.signature(function).parameters.values()
+        parameters = _parameters(function).values()
     except (TypeError, ValueError):
         raise AdacError(f"The model {text!r} has no signature; wrap it in a function.") from None
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return {p.name for p in parameters if p.default is p.empty and p.kind not in variable}
 
 
+def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """What a function or class takes; Flax's classes hide it behind `*args, **kwargs`."""
+    if not inspect.isclass(function):
+        return dict(inspect.signature(function).parameters)
+    own = dict(inspect.signature(function.__init__).parameters)
+    return {key: own[key] for key in [*own][1:]}
+
+
 def _offered(
     function: Callable[..., Any], wanted: set[str], sample_rate: float | None
 ) -> dict[str, Any]:
     offered: dict[str, Any] = {"rngs": nnx.Rngs(0)} if "rngs" in wanted else {}
-    if sample_rate is not None and "sample_rate" in inspect.signature(function).parameters:
+    if sample_rate is not None and "sample_rate" in _parameters(function):
         offered["sample_rate"] = sample_rate
     return offered
 

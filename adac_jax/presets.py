@@ -11,7 +11,7 @@ from adac_jax.nn.first_order import OnePole
 
 LINES = 16
 SHORTEST, LONGEST = 0.020, 0.080
-"""Seconds of the delay lines: echoes of a room some metres wide, dense within a tenth of a second."""
+"""Seconds of the delay lines: echoes of a room some metres wide, dense within 0.1 s."""
 T60_LOW, T60_HIGH = 2.0, 0.8
 """Seconds of decay by 60 dB at zero frequency and at half the sample rate."""
 LEVEL = 1.0
@@ -40,5 +40,5 @@ def hall(sample_rate: float = 48000.0) -> FDN:
         output_gain=LEVEL * np.asarray(c).T,
         rngs=rngs,
     )
-    model.sample_rate = sample_rate
+    model.sample_rate = sample_rate  # type: ignore[attr-defined]
     return model

@@ -100,8 +100,10 @@ def label(graph: Graph, k: int) -> str:
 
 def _cycle(group: Sequence[int], edges: Edges) -> tuple[int, ...]:
     """One cycle within a component, in the direction in which the signal flows."""
-    members, seen, node = set(group), [], group[0]
+    members, node = set(group), group[0]
+    seen: dict[int, None] = {}  # in order
     while node not in seen:
-        seen.append(node)
+        seen[node] = None
         node = next(k for k in edges(node) if k in members)
-    return tuple(reversed(seen[seen.index(node) :]))
+    path = list(seen)
+    return tuple(reversed(path[path.index(node) :]))

@@ -18,7 +18,8 @@ class DelayFreeLoopError(IRError):
     def __init__(self, cycle: tuple[int, ...], labels: tuple[str, ...]) -> None:
         self.cycle = cycle
         self.labels = labels
-        path = " → ".join((*labels, labels[0]))
+        shown = labels if len(labels) <= 12 else (*labels[:6], "…", *labels[-5:])
+        path = " → ".join((*shown, labels[0]))
         super().__init__(
             f"The loop {path} has no delay of at least one sample, so its output at a sample "
             "depends on itself; put a delay(…, samples ≥ 1) into the loop."

@@ -7,6 +7,7 @@ plainest form there is: the whole past of their input and output, looked up by i
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -51,9 +52,7 @@ def run(program: Program, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
 def run_for(program: Program, length: int, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
     """As `run`, for a given number of samples: for programs without inputs."""
     graph = expand_sos(program.graph)
-    past: list[Value] = [
-        np.zeros((length, *node.shape), DTYPES[node.type.kind]) for node in graph.nodes
-    ]
+    past: list[Value] = [np.zeros((length, *node.shape), _kept(node)) for node in graph.nodes]
     steps: list[Callable[[int], None]] = []
     sequence = order(graph)
     sequence.sort(key=lambda k: graph.nodes[k].op not in ("input", "coefficient", "constant"))
@@ -74,7 +73,16 @@ def run_for(program: Program, length: int, *inputs: np.ndarray) -> tuple[np.ndar
         for t in range(length):
             for step in steps:
                 step(t)
-    return tuple(past[k] for k in graph.outputs)
+    return tuple(past[k].astype(DTYPES[graph.nodes[k].type.kind]) for k in graph.outputs)
+
+
+def _kept(node: Node) -> Any:
+    """The type in which a node's past is kept.
+
+    A recursive filter's own output is kept in extended precision where the machine has it: a direct
+    form multiplies what it rounds away by up to 1 / (1 + a1 + a2), 60,000 at 31 Hz and 48 kHz.
+    """
+    return np.longdouble if node.op == "iir" else DTYPES[node.type.kind]
 
 
 def _step(node: Node, out: Value, sources: list[Value]) -> Callable[[int], None]:
@@ -212,9 +220,9 @@ def _fir(node: Node, t: int, sources: list[Value], out: Value) -> Value:
 @_over_time("iir")
 def _iir(node: Node, t: int, sources: list[Value], out: Value) -> Value:
     x, b, a = sources[0], sources[1][t], sources[2][t]
+    b, a = (b / a[0]).astype(np.longdouble), (a / a[0]).astype(np.longdouble)
     reach = min(len(b), t + 1)
     y = np.sum(b[:reach] * x[t - reach + 1 : t + 1][::-1], axis=0)
     y = y - np.sum(a[1:reach] * out[t - reach + 1 : t][::-1], axis=0)
-    y = y / a[0]
     # State k of the transposed direct form II reaches the output k samples later.
     return y + sources[3][t][t] if len(sources) == 4 and t < len(b) - 1 else y

@@ -85,6 +85,9 @@ def _loop(
         if not _opens(graph, group, cuts | set(cut)):
             continue
         body, cost = _steps(graph, group, cuts | set(cut), block)
+        if any(isinstance(step, Loop) and not set(cut).isdisjoint(step.members()) for step in body):
+            # A variable delay whose lengths depend on its own output: a shorter block cuts both.
+            continue
         total = -(-length // block) * cost
         if best is None or total < best[1]:
             best = Loop(block, cut, body), total
@@ -94,7 +97,9 @@ def _loop(
 
 def _opens(graph: Graph, group: Sequence[int], cuts: frozenset[int]) -> bool:
     """Whether the cuts take something from the loop, so that what remains is smaller."""
-    inner = components(
-        group, lambda k: graph.nodes[k].inputs[1:] if k in cuts else graph.nodes[k].inputs
-    )
-    return len(inner) > 1
+
+    def edges(k: int) -> tuple[int, ...]:
+        return graph.nodes[k].inputs[1:] if k in cuts else graph.nodes[k].inputs
+
+    inner = components(group, edges)
+    return len(inner) > 1 or not is_loop(inner[0], edges)

@@ -17,7 +17,7 @@ import numpy as np
 
 from ir.errors import IRError
 from ir.graph import KINDS, Attribute, Graph, Node, Program, Type
-from ir.ops import MAX_SIZE
+from ir.ops.table import check_shape
 from ir.verify import DTYPES, verify_program
 
 FORMAT = "adac_jax.ir"
@@ -73,10 +73,13 @@ def loads(text: str) -> Program:
     _keys(data, "the file", "format", "version", "name", "sample_rate", "outputs", "nodes",
           "coefficients")  # fmt: skip
     name, rate = data["name"], data["sample_rate"]
-    _expect(isinstance(name, str) and len(name) <= 200, "The name must be a short string.")
+    _expect(isinstance(name, str), "The name must be a string.")
     _expect(_is_number(rate), f"The sample rate {_short(rate)} must be a number.")
     nodes, coefficients = data["nodes"], data["coefficients"]
-    _expect(isinstance(nodes, list) and len(nodes) <= MAX_NODES, "The nodes must be a list.")
+    _expect(
+        isinstance(nodes, list) and len(nodes) <= MAX_NODES,
+        f"The nodes must be a list of at most {MAX_NODES}.",
+    )
     _expect(isinstance(coefficients, dict), "The coefficients must be an object.")
     graph = Graph(
         tuple(_read_node(k, node) for k, node in enumerate(nodes)),
@@ -130,10 +133,11 @@ def _short(value: object) -> str:
 
 
 def _keys(data: Mapping[str, Any], what: str, *names: str) -> None:
-    _expect(
-        set(data) == set(names),
-        f"{what.capitalize()} must have the keys {', '.join(names)}, not {_short(sorted(data))}.",
-    )
+    if data.keys() != set(names):
+        raise IRError(
+            f"{what[0].upper()}{what[1:]} must have the keys {', '.join(names)}, "
+            f"not {_short(sorted(data))}."
+        )
 
 
 def _is_number(value: object) -> bool:
@@ -149,12 +153,14 @@ def _read_ints(value: object, what: str) -> tuple[int, ...]:
     fits = isinstance(value, list) and all(
         isinstance(v, int) and not isinstance(v, bool) and abs(v) < 2**53 for v in value
     )
-    _expect(fits, f"{what} must be a list of integers, not {_short(value)}.")
+    if not fits:
+        raise IRError(f"{what} must be a list of integers, not {_short(value)}.")
     return tuple(value)  # type: ignore[arg-type]
 
 
 def _read_kind(value: object, what: str) -> str:
-    _expect(value in KINDS, f"{what}: the kind {_short(value)} must be one of {', '.join(KINDS)}.")
+    if value not in KINDS:
+        raise IRError(f"{what}: the kind {_short(value)} must be one of {', '.join(KINDS)}.")
     return str(value)
 
 
@@ -173,11 +179,13 @@ def _read_node(k: int, data: object) -> Node:
         raise IRError(f"Node {k} must be an object, not {_short(data)}.")
     _keys(data, f"node {k}", "op", "inputs", "kind", "shape", "name", "attributes")
     op, name, attributes = data["op"], data["name"], data["attributes"]
-    _expect(isinstance(op, str), f"Node {k}: the operation {_short(op)} must be a string.")
-    _expect(isinstance(name, str) and len(name) <= 1000, f"Node {k}: the name must be a string.")
-    _expect(isinstance(attributes, dict), f"Node {k}: the attributes must be an object.")
+    if not (isinstance(op, str) and isinstance(name, str)):
+        raise IRError(f"Node {k}: the operation {_short(op)} and the name must be strings.")
+    if not isinstance(attributes, dict):
+        raise IRError(f"Node {k}: the attributes must be an object, not {_short(attributes)}.")
     shape = _read_ints(data["shape"], f"Node {k}: the shape")
-    _expect(all(n >= 0 for n in shape), f"Node {k}: the shape {shape} has a negative size.")
+    if any(n < 0 for n in shape):
+        raise IRError(f"Node {k}: the shape {_short(shape)} has a negative size.")
     return Node(
         op,
         _read_ints(data["inputs"], f"Node {k}: the inputs"),
@@ -199,8 +207,8 @@ def _read_array(slot: str, data: object) -> np.ndarray:
     shape = _read_ints(data["shape"], f"{what}: the shape")
     values = data["data"]
     _expect(isinstance(values, list), f"{what}: the data must be a list.")
-    size = math.prod(shape) if all(n >= 0 for n in shape) else -1
-    _expect(0 <= size <= MAX_SIZE, f"{what}: the shape {_short(shape)} is not valid.")
+    check_shape(what, shape)
+    size = math.prod(shape)
     _expect(len(values) == size, f"{what}: {len(values)} numbers do not fill the shape {shape}.")
     if kind == "bool":
         fits = all(isinstance(v, bool) for v in values)

@@ -11,6 +11,10 @@ from ir.errors import IRError
 from ir.graph import Graph, Program, Type
 from ir.ops import OPS
 
+MAX_NAME = 1000
+"""Bound on the characters of a name."""
+FIXED_FROM = {"fir": 1, "iir": 1, "sos": 1, "delay": 1}
+"""From which input on an operation takes coefficients only, and no signal."""
 DTYPES = {"real": np.float64, "int": np.int64, "bool": np.bool_}
 """The NumPy type of each kind."""
 
@@ -20,16 +24,19 @@ def verify(graph: Graph) -> Graph:
 
     Raises:
         IRError: an unknown operation, a reference to nothing, wrong arity, attributes or types,
-            input nodes not numbered from 0, a slot of two types.
+            input nodes not numbered from 0, a slot of two types, a name that is not text, a
+            signal where only coefficients may go.
         DelayFreeLoopError: a cycle without a delay of at least one sample.
     """
     count = len(graph.nodes)
     if not math.isfinite(graph.sample_rate) or graph.sample_rate <= 0:
         raise IRError(f"The sample rate {graph.sample_rate!r} must be a positive number of hertz.")
+    _check_name("The graph", graph.name)
     slots: dict[str, Type] = {}
     for k, node in graph:
+        _check_name(f"Node {k}", node.name)
         if node.op not in OPS:
-            raise IRError(f"Node {k} has the operation {node.op!r}, which does not exist.")
+            raise IRError(f"Node {k} has the operation {node.op[:60]!r}, which does not exist.")
         for source in node.inputs:
             if not 0 <= source < count:
                 raise IRError(f"Node {k} ({node.op}) reads node {source}, which does not exist.")
@@ -37,19 +44,45 @@ def verify(graph: Graph) -> Graph:
             types = tuple(graph.nodes[source].type for source in node.inputs)
             found = OPS[node.op].infer(types, dict(node.attributes))
         except IRError as error:
-            raise IRError(f"Node {label(graph, k)}: {error}") from None
+            raise IRError(f"At {label(graph, k)}: {error}") from None
         if found != node.type:
-            raise IRError(f"Node {label(graph, k)} is declared {node.type} but makes {found}.")
-        if node.op == "coefficient" and slots.setdefault(node.text("slot"), found) != found:
-            raise IRError(f"The coefficient {node.text('slot')!r} has two types.")
+            raise IRError(f"At {label(graph, k)}: it is declared {node.type} but makes {found}.")
+        if node.op == "coefficient":
+            slot = node.text("slot")
+            _check_name(f"The slot of node {k}", slot)
+            if slots.setdefault(slot, found) != found:
+                raise IRError(f"The coefficient {slot!r} has two types.")
     for k in graph.outputs:
         if not 0 <= k < count:
             raise IRError(f"Output node {k} does not exist.")
     indices = [graph.nodes[k].int("index") for k in graph.inputs]
     if indices != list(range(len(indices))):
         raise IRError(f"The inputs must be numbered 0, 1, …, not {indices}.")
-    order(graph)
+    _check_fixed(graph, order(graph))
     return graph
+
+
+def _check_name(what: str, name: str) -> None:
+    if len(name) > MAX_NAME:
+        raise IRError(f"{what} has a name of {len(name)} characters; the bound is {MAX_NAME}.")
+    if not name.isascii() and any("\ud800" <= c <= "\udfff" for c in name):
+        raise IRError(f"{what} has the name {name[:60]!r}, which is not text: it has half a pair.")
+
+
+def _check_fixed(graph: Graph, sequence: list[int]) -> None:
+    """Filters have constant coefficients, and initial values are no signals."""
+    fixed: set[int] = set()
+    for k in sequence:
+        node = graph.nodes[k]
+        for source in node.inputs[FIXED_FROM.get(node.op, len(node.inputs)) :]:
+            if source not in fixed:
+                raise IRError(
+                    f"At {label(graph, k)}: it needs coefficients, but {label(graph, source)} is "
+                    "a signal."
+                )
+        timeless = node.op != "input" and OPS[node.op].family != "time"
+        if timeless and all(source in fixed for source in node.inputs):
+            fixed.add(k)
 
 
 def verify_program(program: Program) -> Program:
@@ -70,6 +103,8 @@ def verify_program(program: Program) -> Program:
             raise IRError(
                 f"The coefficient {name!r} must be {type_}, not {value.dtype}{list(value.shape)}."
             )
+        if type_.kind == "int" and value.size and (value.min() < -(2**31) or value.max() >= 2**31):
+            raise IRError(f"The coefficient {name!r} holds integers that do not fit 32 bits.")
         if not np.all(np.isfinite(value)):
             bad = value[~np.isfinite(value)].flat[0]
             raise IRError(f"The coefficient {name!r} holds {bad}; every number must be finite.")

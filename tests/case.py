@@ -72,6 +72,7 @@ def case(
                 builder.add("coefficient", slot=slot, shape=value.shape, kind=kind_of(value))
             )
         elif isinstance(operand, np.ndarray):
+            assert operand.dtype.kind != "f" or np.all(exact(operand) == operand)
             length = len(operand)
             shape, kind = operand.shape[1:], kind_of(operand)
             sources.append(builder.add("input", index=len(inputs), shape=shape, kind=kind))

@@ -1,9 +1,9 @@
 """Cases of sources, and of operations that move or combine the channels of one sample."""
 
 import numpy as np
+from case import BOOLS, CASES, I3, J3, LENGTH, OTHERS, Case, Fixed, X, Y, case, kind_of, noise
 
 import ir
-from case import BOOLS, CASES, I3, J3, LENGTH, OTHERS, Case, Fixed, X, Y, case, kind_of, noise
 
 # Sources.
 
@@ -26,12 +26,9 @@ _coefficient("subnormal", np.array([5e-324, -1e-310, np.finfo(float).max]))
 _coefficient("int", np.array([0, -1, 2**31 - 1, -(2**31)]))
 _coefficient("bool", np.array([[True], [False]]))
 for _label, _x in (("real", X), ("int", I3), ("bool", BOOLS), ("scalar", X[:, 0])):
-    CASES.append(
-        Case("input", _label,
-             (lambda b, x: ir.Program(b.build([b.add("input", index=0, shape=x.shape[1:],
-                                                     kind=kind_of(x))])))(ir.Builder("in"), _x),
-             (_x,), LENGTH, _x)  # fmt: skip
-    )
+    _builder = ir.Builder("input")
+    _k = _builder.add("input", index=0, shape=_x.shape[1:], kind=kind_of(_x))
+    CASES.append(Case("input", _label, ir.Program(_builder.build([_k])), (_x,), LENGTH, _x))
 
 # Moving channels about.
 
@@ -90,7 +87,9 @@ case("einsum", Z, Z, label="batched", subscripts="aij,akj->ika",
      expected=lambda x, y: np.einsum("taij,takj->tika", x, y))  # fmt: skip
 case("einsum", Z, X[:, :2], label="one side summed", subscripts="ajk,k->a",
      expected=lambda x, y: np.einsum("tajk,tk->ta", x, y))  # fmt: skip
-case("einsum", I3, J3, label="int", subscripts="i,j->j", expected=lambda x, y: x.sum(1)[:, None] * y)
+case(
+    "einsum", I3, J3, label="int", subscripts="i,j->j", expected=lambda x, y: x.sum(1)[:, None] * y
+)
 case("einsum", I3, Fixed(np.array([[1, 0, -1], [0, 0, 0], [2, 1, 1]])), label="int matrix",
      subscripts="j,ij->i", expected=lambda x, a: x @ a.T)  # fmt: skip
 case("einsum", X, Fixed(np.array([[1.0, 0, -1], [0, 0, 0]])), label="zero row",

@@ -1,9 +1,8 @@
 """Cases of operations that look at earlier samples."""
 
 import numpy as np
-from scipy import signal
-
 from case import BOOLS, I3, LENGTH, Fixed, X, case, integers, noise
+from scipy import signal
 
 LONG = noise(150, 2, seed=8)
 

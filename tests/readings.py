@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,6 +20,8 @@ from ir.interpreter import run_for
 Outputs = tuple[np.ndarray, ...]
 COMPILED: set[str] = set()
 """Every FAUST text that was compiled in this process."""
+FAST = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+"""Compile in a hurry: each program runs once."""
 JAX_TYPES = {"i": np.int32, "b": np.bool_}
 
 
@@ -44,16 +49,28 @@ def in_blocks(
         coefficients = dict(zip(program.coefficients, arrays(values, dtype), strict=True))
         xs = arrays(inputs, dtype)
         if not cuts:
-            found = blocks.run(program.graph, coefficients, xs, length)
-            return tuple(np.asarray(y) for y in found)
+            whole = jax.jit(
+                lambda c, x: blocks.run(program.graph, c, x, length), compiler_options=FAST
+            )
+            return tuple(np.asarray(y) for y in whole(coefficients, xs))
         state, parts = None, []
-        edges = [0, *cuts, length]
-        for start, stop in zip(edges, edges[1:], strict=False):
-            plan = Plan(program.graph, coefficients, stop - start, jax.numpy.dtype(dtype))
-            state = plan.start() if state is None else state
-            state, ys = plan.run(state, [x[start:stop] for x in xs])
+        for start, stop in itertools.pairwise([0, *cuts, length]):
+            state, ys = _block(program, start == 0, stop - start, dtype)(
+                coefficients, state, [x[start:stop] for x in xs]
+            )
             parts.append([np.asarray(y) for y in ys])
         return tuple(np.concatenate(ys) for ys in zip(*parts, strict=True))
+
+
+@functools.lru_cache(maxsize=64)
+def _block(program: ir.Program, first: bool, length: int, dtype: type) -> Callable[..., Any]:
+    """One block of a stream."""
+
+    def run(coefficients: Any, state: Any, xs: Any) -> Any:
+        plan = Plan(program.graph, coefficients, length, jax.numpy.dtype(dtype))
+        return plan.run(plan.start() if first else state, xs)
+
+    return jax.jit(run, compiler_options=FAST)
 
 
 def in_faust(

@@ -55,6 +55,12 @@ MODULES = (
     }
 )
 
+SIMILAR = {
+    f"{family} {kind}"
+    for family in ("biquad", "svf")
+    for kind in ("highpass", "bandpass", "notch", "highshelf")
+}
+"""Kinds whose parameters and arithmetic are those of another one in the table."""
 LINES = (1123, 1511)
 T60 = np.linspace(2.0, 0.8, 11)
 ABSORPTION = {
@@ -97,6 +103,12 @@ def sections(module) -> np.ndarray:
     """The module's sections; compiled, as a table of modules takes its time otherwise."""
     graph, state = nnx.split(module)
     return np.asarray(jax.jit(lambda s: nnx.merge(graph, s).sos())(state))
+
+
+def processed(module, x: np.ndarray) -> np.ndarray:
+    """What the module makes of audio; compiled."""
+    graph, state = nnx.split(module)
+    return np.asarray(jax.jit(lambda s, x: nnx.merge(graph, s)(x))(state, jnp.asarray(x)))
 
 
 def response(sos, f) -> np.ndarray:
@@ -277,7 +289,7 @@ def test_bands():
 @pytest.mark.parametrize("bands", [1, 3])
 def test_geq_is_flat_at_equal_gains(double, bands):
     flat = sections(GEQ(2, bands_per_octave=bands, sample_rate=FS))
-    assert (flat[:, :3] == flat[:, 3:]).all()
+    np.testing.assert_allclose(flat[:, :3], flat[:, 3:], atol=4 * EPS)
     gains = np.zeros((flat.shape[0] + 1, 1))
     gains[0] = -5.0
     sos = sections(GEQ(2, gains, bands_per_octave=bands, sample_rate=FS))
@@ -302,19 +314,21 @@ def test_geq_peaks_have_their_gain_and_width(double):
     np.testing.assert_allclose(sos[4, :, 0], np.concatenate([b, a]) / a[0], atol=40 * EPS)
 
 
-@pytest.mark.parametrize("rate", [44100.0, 48000.0, 96000.0])
-@pytest.mark.parametrize(("bands", "corrections"), [(1, 0), (1, 1), (3, 1)])
+@pytest.mark.parametrize(
+    ("rate", "bands", "corrections"),
+    [(44100.0, 1, 1), (48000.0, 1, 0), (48000.0, 1, 1), (48000.0, 3, 1), (96000.0, 3, 1)],
+)
 def test_accurate_geq_meets_its_commands(double, rate, bands, corrections):
     solver = designs.graphic_solver(designs.graphic_bands(rate, bands))
     count = len(solver.frequencies)
     rough = 6 * noise(count, 40, seed=1)
     smooth = 20 * np.sin(np.linspace(0, 2, count))[:, None] * noise(1, 40, seed=2)
-    for commands in (rough, smooth):
-        module = AccurateGEQ(
-            40, commands, bands_per_octave=bands, corrections=corrections, sample_rate=rate
-        )
-        got = decibels(sections(module), solver.frequencies * FS / rate)
-        assert np.abs(got - commands)[1:-1].max() < 1.0
+    commands = np.concatenate([rough, smooth], axis=1)
+    module = AccurateGEQ(
+        80, commands, bands_per_octave=bands, corrections=corrections, sample_rate=rate
+    )
+    got = decibels(sections(module), solver.frequencies * FS / rate)
+    assert np.abs(got - commands)[1:-1].max() < 1.0
 
 
 def test_peq_bands(double):
@@ -375,12 +389,15 @@ def test_lines_share_a_reverberation_time(double):
 # -- Audio ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [n for n in MODULES if n not in ("gain", "fir")])
+@pytest.mark.parametrize(
+    "name",
+    ["one pole", "shelf", "sos", "octave", "accurate", "parametric", "svf", "biquad bandpass"],
+)
 def test_modules_are_scipys_filters(double, name):
     module, x = scattered(MODULES[name](2), 0.1, 3), noise(200, 2)
     if name == "sos":
         module = MODULES[name](2)
-    sos, y = np.asarray(sections(module)), np.asarray(module(jnp.asarray(x)))
+    sos, y = sections(module), processed(module, x)
     for channel in range(2):
         peak, stage = 0.0, x[:, channel]
         for section in sos[..., channel]:
@@ -400,32 +417,36 @@ def test_fir_and_gain(double):
     np.testing.assert_allclose(Gain(2, [2.0, -1.0])(jnp.asarray(x)), x * [2.0, -1.0])
 
 
-@pytest.mark.parametrize("name", ["gain", "one pole", "shelf", "sos", "fir", "octave", "svf"])
+@pytest.mark.parametrize("name", ["gain", "one pole", "sos", "fir", "svf"])
 def test_matrix_of_filters_is_the_sum(double, name):
     """y_o = Σ_i h_oi * x_i, each pair filtered on its own."""
-    module, x = MODULES[name]((3, 2)), jnp.asarray(noise(50, 2))
+    module, x = MODULES[name]((3, 2)), noise(50, 2)
     module = scattered(module, 0.05, 1)
     assert (module.inputs, module.outputs) == (2, 3)
-    y = module(x)
+    y = processed(module, x)
+    if name == "gain":
+        np.testing.assert_allclose(y, x @ np.asarray(module.gains()).T, atol=10 * EPS)
+        return
+    sos = None if name == "fir" else sections(module)
     for o in range(3):
-        total = 0
+        total = np.zeros(50)
         for i in range(2):
-            if name == "gain":
-                total += module.gains()[o, i] * x[:, i]
-            elif name == "fir":
-                total += FIR(1, module.taps()[:, o, i])(x[:, i : i + 1])[:, 0]
+            if name == "fir":
+                total += signal.lfilter(module.taps()[:, o, i], [1.0], x[:, i])
             else:
-                total += SOS(1, sections(module)[:, :, o, i])(x[:, i : i + 1])[:, 0]
-        # The same sections in another arithmetic: as in the comparison with scipy.
-        np.testing.assert_allclose(y[:, o], total, atol=1e5 * EPS)
+                total += signal.sosfilt(np.ascontiguousarray(sos[:, :, o, i]), x[:, i])
+        # As in the comparison with scipy, with 2 inputs, 2 sections, 2 blocks and a peak below 4.
+        np.testing.assert_allclose(y[:, o], total, atol=4 * 2 * 2 * 64 * 2 * 4 * EPS)
 
 
-@pytest.mark.parametrize("name", ["gain", "one pole", "fir", "octave"])
+@pytest.mark.parametrize("name", ["gain", "one pole", "fir"])
 def test_batches(name):
     module, x = MODULES[name](2), jnp.asarray(noise(3, 20, 2), jnp.float32)
-    each = jnp.stack([module(part) for part in x])
-    np.testing.assert_allclose(module(x), each, atol=1e-5)
-    np.testing.assert_allclose(jax.vmap(module)(x), each, atol=1e-5)
+    each = np.stack([module(part) for part in x])
+    # float32, blocks of 20 samples: 20 products of values below 3.
+    bound = 2 * 20 * 3 * np.finfo(np.float32).eps
+    np.testing.assert_allclose(module(x), each, atol=bound)
+    np.testing.assert_allclose(jax.vmap(module)(x), each, atol=bound)
 
 
 # -- Training ------------------------------------------------------------------------------------
@@ -433,25 +454,26 @@ def test_batches(name):
 
 @pytest.mark.parametrize(
     ("name", "table"),
-    [(n, "modules") for n in MODULES]
-    + [(f"{n} {t}", "absorption") for n in ABSORPTION for t in ("t60", "rate")],
+    [(n, "modules") for n in MODULES if n not in SIMILAR]
+    + [(n, "t60") for n in ABSORPTION if n not in ("octave", "parametric")]
+    + [("octave", "rate"), ("parametric", "rate"), ("one pole", "rate")],
 )
 def test_gradients(double, name, table):
     """Every parameter of every class, against central differences."""
     if table == "modules":
         module = MODULES[name](2)
-    elif table == "t60" and name in ("octave", "parametric"):
-        return  # refused
     else:
         module = ABSORPTION[name](train=table)
     graph, state = nnx.split(module)
-    weights = noise(len(coefficients(module)), seed=5)
+    count = jax.eval_shape(lambda s: coefficients(nnx.merge(graph, s)), state).size
+    weights = noise(count, seed=5)
 
     @jax.jit
+    @jax.value_and_grad
     def loss(state):
         return jnp.dot(coefficients(nnx.merge(graph, state)), weights)
 
-    gradient = jax.jit(jax.grad(loss))(state)
+    gradient = loss(state)[1]
     leaves, tree = jax.tree.flatten(state)
     found = jax.tree.leaves(gradient)
     assert leaves
@@ -461,7 +483,7 @@ def test_gradients(double, name, table):
         values = []
         for side in (-2, -1, 1, 2):
             moved = [*leaves[:k], leaf + side * step * direction, *leaves[k + 1 :]]
-            values.append(float(loss(jax.tree.unflatten(tree, moved))))
+            values.append(float(loss(jax.tree.unflatten(tree, moved))[0]))
         # Fourth order: step^4 of truncation, and eps / step of the loss's size in rounding.
         difference = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * step)
         size = sum(np.abs(weights))
@@ -472,36 +494,37 @@ def test_gradients(double, name, table):
         assert analytic == pytest.approx(difference, abs=100 * EPS * size / step + 1e-10 * scale)
 
 
-@pytest.mark.parametrize("name", ["one pole", "octave", "fir"])
+@pytest.mark.parametrize("name", ["one pole", "fir"])
 def test_gradients_reach_the_audio(name):
     module, x = MODULES[name](2), jnp.asarray(noise(30, 2), jnp.float32)
     graph, state = nnx.split(module)
-    gradient = jax.grad(lambda s: jnp.sum(nnx.merge(graph, s)(x) ** 2))(state)
+    gradient = jax.jit(jax.grad(lambda s: jnp.sum(nnx.merge(graph, s)(x) ** 2)))(state)
     for leaf in jax.tree.leaves(gradient):
         assert np.isfinite(np.asarray(leaf)).all()
         assert np.abs(np.asarray(leaf)).max() > 0
 
 
-@pytest.mark.parametrize("name", [n for n in MODULES if n not in ("gain", "fir", "sos")])
-@pytest.mark.parametrize("scale", [1.0, 30.0, 1000.0])
-def test_stable_for_any_parameters(name, scale):
+@pytest.mark.parametrize("name", [n for n in MODULES if n not in {"gain", "fir", "sos"} | SIMILAR])
+def test_stable_for_any_parameters(name):
     """|a_2| < 1 and |a_1| < 1 + a_2: the poles are inside, even as float32 has them."""
-    for seed in range(3):
-        module = scattered(MODULES[name](40), scale, seed)
-        sos = sections(module).astype(np.float64)
-        assert np.isfinite(sos).all()
-        a1, a2 = sos[:, 4] / sos[:, 3], sos[:, 5] / sos[:, 3]
-        assert (np.abs(a2) < 1).all()
-        assert (np.abs(a1) < 1 + a2).all()
+    module = MODULES[name](40)
+    graph = nnx.graphdef(module)
+    of_state = jax.jit(lambda s: nnx.merge(graph, s).sos())
+    for scale in (1.0, 30.0, 1000.0):
+        for seed in range(3):
+            state = nnx.state(scattered(module, scale, seed))
+            sos = np.asarray(of_state(state), np.float64)
+            assert np.isfinite(sos).all()
+            a1, a2 = sos[:, 4] / sos[:, 3], sos[:, 5] / sos[:, 3]
+            assert (np.abs(a2) < 1).all()
+            assert (np.abs(a1) < 1 + a2).all()
 
 
 # -- Tracing -------------------------------------------------------------------------------------
 
 TRACED = {
     "gain": "mul",
-    "one pole": "iir",
     "shelf": "iir",
-    "sos": "sos",
     "fir": "fir",
     "octave": "sos",
     "accurate": "sos",

@@ -174,9 +174,7 @@ TRANSFORMED = {
         (X, 0.5 * np.eye(2)),
     ),
     "feedback, nested": (
-        lambda x, g: feedback(
-            lambda u: g * feedback(lambda v: g * delay(v, 3), delay(u, 4)), x
-        ),
+        lambda x, g: feedback(lambda u: g * feedback(lambda v: g * delay(v, 3), delay(u, 4)), x),
         (X, np.array([0.4, -0.3])),
     ),
 }

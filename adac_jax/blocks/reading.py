@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from adac_jax.blocks.stateful import STATEFUL
-from adac_jax.blocks.stateless import PER_SAMPLE
+from adac_jax.blocks.stateless import PER_SAMPLE, dtype_of
 from adac_jax.kernels import delay_read
 from ir import Graph
 from ir.cycles import order
@@ -50,16 +50,16 @@ class Plan:
         for k, node in self.graph:
             if node.op in STATEFUL:
                 rest = tuple(self.static[s] for s in node.inputs[1:] if s in self.static)
-                kind = self.graph.nodes[k].type.kind
-                dtype = self.dtype if kind == "real" else {"int": jnp.int32, "bool": bool}[kind]
-                state[k] = STATEFUL[node.op].start(node, rest, dtype)
+                state[k] = STATEFUL[node.op].start(node, rest, dtype_of(node, self.dtype))
         return state
 
     def run(self, state: State, inputs: Sequence[Array]) -> tuple[State, tuple[Array, ...]]:
         """Runs one block: inputs (length, *channels) each; returns the new state and outputs."""
         values: dict[int, Array] = {}
         for k in self.graph.inputs:
-            values[k] = inputs[self.graph.nodes[k].int("index")]
+            node = self.graph.nodes[k]
+            x = inputs[node.int("index")]
+            values[k] = x if node.type.kind == "real" else x.astype(dtype_of(node, self.dtype))
         state = dict(state)
         self._run(self.steps, state, values, self.length, frozenset())
         return state, tuple(self._block(k, values, self.length) for k in self.graph.outputs)
@@ -107,7 +107,8 @@ class Plan:
         if node.op in PER_SAMPLE:
             arguments = [self.static.get(s, values.get(s)) for s in node.inputs]
             axes = [None if s in self.static else 0 for s in node.inputs]
-            values[k] = jax.vmap(PER_SAMPLE[node.op](node), axes, axis_size=length)(*arguments)
+            function = PER_SAMPLE[node.op](node, self.dtype)
+            values[k] = jax.vmap(function, axes, axis_size=length)(*arguments)
             return
         rest = tuple(self.static.get(s, values.get(s)) for s in node.inputs[1:])
         if not cut:
@@ -145,9 +146,7 @@ class Plan:
         parts: list[list[Array]] = []
         if whole:
             blocks = {
-                k: values[k][: whole * loop.block].reshape(
-                    whole, loop.block, *values[k].shape[1:]
-                )
+                k: values[k][: whole * loop.block].reshape(whole, loop.block, *values[k].shape[1:])
                 for k in entering
             }
             carry, stacked = jax.lax.scan(
@@ -191,6 +190,10 @@ def run(
     """
     reals = [x.dtype for x in (*inputs, *coefficients.values()) if jnp.issubdtype(x.dtype, float)]
     dtype = jnp.result_type(*reals) if reals else jnp.result_type(float)
+    if length == 0:
+        kinds = {"real": dtype, "int": jnp.int32, "bool": bool}
+        found = [graph.nodes[k].type for k in graph.outputs]
+        return tuple(jnp.zeros((0, *type_.shape), kinds[type_.kind]) for type_ in found)
     plan = Plan(graph, coefficients, length, dtype)
     return plan.run(plan.start(), inputs)[1]
 
@@ -201,12 +204,10 @@ def _static(graph: Graph, coefficients: Mapping[str, Array], dtype: Any) -> dict
     for k in order(graph):
         node = graph.nodes[k]
         if node.op == "coefficient":
-            found[k] = jnp.asarray(coefficients[node.text("slot")])
+            value = jnp.asarray(coefficients[node.text("slot")])
+            found[k] = value if node.type.kind == "real" else value.astype(dtype_of(node, dtype))
         elif node.op == "constant":
-            kind = {"real": dtype, "int": jnp.int32, "bool": bool}[node.type.kind]
-            found[k] = jnp.asarray(node["value"], kind)
+            found[k] = jnp.asarray(node["value"], dtype_of(node, dtype))
         elif node.op in PER_SAMPLE and node.inputs and all(s in found for s in node.inputs):
-            found[k] = PER_SAMPLE[node.op](node)(*(found[s] for s in node.inputs))
+            found[k] = PER_SAMPLE[node.op](node, dtype)(*(found[s] for s in node.inputs))
     return found
-
-

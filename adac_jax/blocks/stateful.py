@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -80,11 +81,15 @@ def _fir_step(
 
 
 def _iir_start(node: Node, rest: tuple[Array, ...], dtype: Any) -> Array:
-    return rest[2] if len(rest) == 3 else jnp.zeros((len(rest[0]) - 1, *node.shape), dtype)
+    if len(rest) == 3:
+        return kernels.enter(rest[2])
+    return jnp.zeros((len(rest[0]) - 1, *node.shape), dtype)
 
 
 def _sos_start(node: Node, rest: tuple[Array, ...], dtype: Any) -> Array:
-    return rest[1] if len(rest) == 2 else jnp.zeros((len(rest[0]), 2, *node.shape), dtype)
+    if len(rest) == 2:
+        return jax.vmap(kernels.enter)(rest[1])
+    return jnp.zeros((len(rest[0]), 2, *node.shape), dtype)
 
 
 STATEFUL = {

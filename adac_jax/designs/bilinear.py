@@ -7,13 +7,13 @@ response at s = j appears at f exactly.
 Low-frequency sections have poles close to z = 1: with g = 0.002 (31 Hz at 48 kHz) what tells two
 filters apart is the difference of a_1 from -2, a few 1e-6. Here the coefficients are therefore
 found as small departures from the values at z = 1 or z = -1, whichever the section is nearer to,
-and each is rounded once, at the end.
+and each is rounded once, at the end. Where even that would put a pole on the unit circle (which
+takes a few Hz at float32, or an extreme gain) a_1 and a_2 are held one rounding step inside.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
@@ -48,12 +48,13 @@ def first_order(B: Polynomial, A: Polynomial, g: Array) -> tuple[Array, Array]:
     lead = A[1] + A[0] * g
     low = A[0] * g < A[1]
 
-    def taps(P: Polynomial) -> Array:
-        c0 = (P[1] + P[0] * g) / lead
-        c1 = jnp.where(low, -c0 + 2 * P[0] * g / lead, c0 - 2 * P[1] / lead)
-        return jnp.stack([c0, c1])
+    def last(P: Polynomial, c0: Array) -> Array:
+        return jnp.where(low, -c0 + 2 * P[0] * g / lead, c0 - 2 * P[1] / lead)
 
-    return taps(B), taps(A)
+    edge = 1 - jnp.finfo(g.dtype).eps
+    b0, one = (B[1] + B[0] * g) / lead, jnp.ones_like(lead)
+    b = jnp.stack([b0, last(B, b0)])
+    return b, jnp.stack([one, jnp.clip(last(A, one), -edge, edge)])
 
 
 def second_order(B: Polynomial, A: Polynomial, g: Array) -> Array:
@@ -76,11 +77,14 @@ def second_order(B: Polynomial, A: Polynomial, g: Array) -> Array:
     lead = A[2] + A[1] * g + A[0] * square
     low = A[0] * square < A[2]
 
-    def taps(P: Polynomial) -> list[Any]:
-        c0 = (P[2] + P[1] * g + P[0] * square) / lead
+    def others(P: Polynomial, c0: Array) -> tuple[Array, Array]:
         near_one = -2 * c0 + 2 * (P[1] * g + 2 * P[0] * square) / lead
         near_minus_one = 2 * c0 - 2 * (P[1] * g + 2 * P[2]) / lead
-        c2 = c0 - 2 * P[1] * g / lead
-        return [c0, jnp.where(low, near_one, near_minus_one), c2]
+        return jnp.where(low, near_one, near_minus_one), c0 - 2 * P[1] * g / lead
 
-    return jnp.stack([*taps(B), *taps(A)], axis=1)
+    edge = 1 - jnp.finfo(g.dtype).eps
+    b0, one = (B[2] + B[1] * g + B[0] * square) / lead, jnp.ones_like(lead)
+    a1, a2 = others(A, one)
+    a2 = jnp.clip(a2, -edge, edge)
+    a1 = jnp.clip(a1, -edge * (1 + a2), edge * (1 + a2))
+    return jnp.stack([b0, *others(B, b0), one, a1, a2], axis=1)

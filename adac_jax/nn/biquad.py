@@ -64,9 +64,7 @@ class Biquad(SecondOrder):
         self.quality = Positive("quality", quality, shape, QUALITY_RANGE)
         if kind == "allpass" and np.any(np.asarray(gain_db)):
             raise ValueError(f"`gain_db` (={gain_db}) must be 0 for an all-pass.")
-        self.gain: Level | None = (
-            None if kind == "allpass" else Decibels("gain_db", gain_db, shape)
-        )
+        self.gain: Level | None = None if kind == "allpass" else Decibels("gain_db", gain_db, shape)
 
     @classmethod
     def from_t60(

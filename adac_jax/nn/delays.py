@@ -13,6 +13,7 @@ from jaxtyping import Float
 from adac_jax import primitives
 from adac_jax.nn.module import Module
 from adac_jax.nn.square import parameter
+from adac_jax.primitives.fractional_delay import split_delay
 
 
 class Delay(Module):
@@ -73,15 +74,7 @@ class FractionalDelay(Module):
         self.inputs = self.outputs = len(lengths)
         self.order, self.method = order, method
         self.minimum, self.maximum = minimum, maximum
-        # The primitive states what is valid: a signal of no samples asks it.
-        primitives.fractional_delay(
-            np.zeros((0, len(lengths)), np.float32),  # type: ignore[arg-type]
-            lengths,
-            order=order,
-            method=method,
-            minimum=minimum,
-            maximum=maximum,
-        )
+        split_delay(lengths, lengths.shape, order, method, minimum, maximum)
         if maximum is None:
             self.samples = tuple(float(d) for d in lengths)
         else:

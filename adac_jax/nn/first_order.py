@@ -42,14 +42,14 @@ class FirstOrder(Filter):
         raise NotImplementedError(f"{type(self).__name__} does not say what its coefficients are.")
 
     def ends(self) -> tuple[Array, Array]:
-        """Linear gains at DC and Nyquist; their ratio is within ± `GAIN_LIMIT` dB."""
+        """Linear gains at DC and Nyquist; their ratio is within ±80 dB, each within ±380 dB."""
         known = self.gain_dc if self.gain_dc is not None else self.gain_nyquist
         assert known is not None
         dc = self.gain_dc() if self.gain_dc is not None else jnp.zeros_like(known())
         nyquist = self.gain_nyquist() if self.gain_nyquist is not None else jnp.zeros_like(dc)
         tilt = jnp.clip(nyquist - dc, -GAIN_LIMIT, GAIN_LIMIT)
-        floor = jnp.maximum(dc, -300.0)  # below, float32 would have 0 / 0 of two gains
-        return 10 ** (floor / 20), 10 ** ((floor + tilt) / 20)
+        dc = jnp.clip(dc, -300.0, 300.0)  # beyond, float32 has no such factors
+        return 10 ** (dc / 20), 10 ** ((dc + tilt) / 20)
 
     def sos(self) -> Array:
         """The same filter as a second-order section, (1, 6, *channels)."""

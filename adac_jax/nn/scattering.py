@@ -83,9 +83,10 @@ class Scattering(Module):
     def taps(self) -> Float[Array, "taps n n"]:
         """The filters: y[t] = sum_k taps[k] x[t - k]."""
         own = jax.tree.leaves(nnx.state(self, nnx.Param))
-        impulse = jnp.zeros((self.length, self.inputs), own[0].dtype if own else float)
-        columns = [self(impulse.at[0, k].set(1)) for k in range(self.inputs)]
-        return jnp.stack(columns, axis=-1)
+        n = self.inputs
+        impulses = jnp.zeros((n, self.length, n), own[0].dtype if own else float)
+        impulses = impulses.at[np.arange(n), 0, np.arange(n)].set(1)
+        return jax.vmap(self, out_axes=-1)(impulses)
 
     @property
     def length(self) -> int:

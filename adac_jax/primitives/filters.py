@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
@@ -35,16 +36,17 @@ def _lfilter(x: Array, b: Array, a: Array, zi: Array, *, axis: int) -> list[Arra
     x = time_first(x, axis)
     b, a, state = (_over_channels(c, 1, x) for c in (b, a, zi))
     block = kernels.iir_block_size(len(x))
-    after, y = kernels.iir(state, x, kernels.prepare_iir(b, a, block))
-    return [time_back(y, axis), after]
+    after, y = kernels.iir(kernels.enter(state), x, kernels.prepare_iir(b, a, block))
+    return [time_back(y, axis), kernels.leave(after)]
 
 
 def _sosfilt(x: Array, sos: Array, zi: Array, *, axis: int) -> list[Array]:
     x = time_first(x, axis)
     sos, state = _over_channels(sos, 2, x), _over_channels(zi, 2, x)
     block = kernels.iir_block_size(len(x))
-    after, y = kernels.sos(state, x, kernels.prepare_sos(sos, block))
-    return [time_back(y, axis), after]
+    inside = jax.vmap(kernels.enter)(state)
+    after, y = kernels.sos(inside, x, kernels.prepare_sos(sos, block))
+    return [time_back(y, axis), jax.vmap(kernels.leave)(after)]
 
 
 fir_p = composite("fir", _fir, batch_signal_and_coefficients((1,)))

@@ -157,14 +157,16 @@ def fractional_delay(
         TypeError: x is not floating-point audio.
     """
     axis = normal_axis("fractional_delay", x, axis)
-    _check(x, order, method, minimum, maximum)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"`x` has the type {x.dtype} but must be floating-point audio.")
     channels = x.shape[axis + 1 :]
     fixed: dict[str, Any] = {"order": int(order), "method": method, "axis": axis}
     if not isinstance(samples, jax.Array):
-        whole, rest = _split(samples, order, method, minimum, maximum, channels)
+        whole, rest = split_delay(samples, channels, order, method, minimum, maximum)
         return fractional_delay_p.bind(
             x, jnp.asarray(rest, x.dtype), whole=whole, minimum=0, maximum=0, **fixed
         )
+    _check(order, method, minimum, maximum)
     if minimum is None or maximum is None:
         raise ValueError(
             f"`samples` is a JAX array, so that it can be trained; `minimum` (={minimum}) and "
@@ -177,15 +179,20 @@ def fractional_delay(
     return fractional_delay_p.bind(x, d, whole=None, **bounds, **fixed)
 
 
-def _split(
+def split_delay(
     samples: ArrayLike,
+    channels: tuple[int, ...],
     order: int,
     method: str,
-    minimum: int | None,
-    maximum: int | None,
-    channels: tuple[int, ...],
+    minimum: int | None = None,
+    maximum: int | None = None,
 ) -> tuple[tuple[int, ...], np.ndarray]:
-    """Fixed delays as whole parts and what is left, computed in float64."""
+    """Fixed delays, one a channel, as whole parts and what is left; computed in float64.
+
+    Raises:
+        ValueError: as `fractional_delay`.
+    """
+    _check(order, method, minimum, maximum)
     d = _broadcast(np, np.asarray(samples, np.float64), channels)
     low = 0 if minimum is None else minimum
     high = MAX_DELAY if maximum is None else maximum
@@ -208,9 +215,7 @@ def _broadcast(module: Any, samples: Any, channels: tuple[int, ...]) -> Any:
         ) from None
 
 
-def _check(x: Array, order: int, method: str, minimum: int | None, maximum: int | None) -> None:
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"`x` has the type {x.dtype} but must be floating-point audio.")
+def _check(order: int, method: str, minimum: int | None, maximum: int | None) -> None:
     if method not in ("lagrange", "thiran"):
         raise ValueError(f"`method` (={method!r}) must be 'lagrange' or 'thiran'.")
     if order != int(order) or not 1 <= order <= MAX_ORDER:
@@ -230,5 +235,6 @@ __all__ = [
     "fractional_delay",
     "fractional_delay_p",
     "lagrange_taps",
+    "split_delay",
     "thiran_denominator",
 ]

@@ -11,7 +11,8 @@ from emitters.faust.recursion import open_loops
 from emitters.faust.rules import ADDITIVE, FOREIGN, RULES, Atoms, array
 from emitters.faust.sections import HELPERS
 from emitters.faust.text import Atom, atom, comment, identifier, quoted
-from ir.cycles import order
+from ir.cycles import components
+from ir.errors import IRError
 from ir.graph import Graph, Node, Program
 from ir.interpreter import PER_SAMPLE
 from ir.passes import fold, merge, prune
@@ -49,15 +50,17 @@ class Writer:
 
     def name(self, expression: str, hint: str) -> str:
         """Defines a signal of its own for an expression; returns its name."""
-        full = self.unique(f"{self.base}_{hint}" if hint else self.base)
+        full = self.unique(f"{self.base}_{hint}") if hint else self.base
         self.definitions.append(Definition(full, expression, self.additive))
         return full
+
+    def argument(self, index: tuple[int, ...]) -> str:
+        """The name of an argument of the function, one channel of a node."""
+        return self.unique("_".join((self.base, *map(str, index)))) if index else self.base
 
     def start(self, name: str, fallback: str) -> None:
         """Chooses a base name that no other node has."""
         self.base = self.unique(identifier(name, fallback))
-        # Only what is defined takes a name; a node that only moves names about takes none.
-        self.names.discard(self.base)
 
     def unique(self, name: str) -> str:
         """The name, or where it is taken the name with a number; taken from now on."""
@@ -79,12 +82,15 @@ def emit(program: Program) -> str:
     """
     program = verify_program(fold(verify_program(program)))
     program = program.with_graph(merge(prune(program.graph)))
+    if not program.graph.output_channels:
+        raise IRError(f"The graph {program.graph.name!r} has no outputs; FAUST needs at least one.")
     opened = open_loops(program.graph)
     graph = verify(opened.graph)
     writer = Writer()
     atoms: dict[int, Atoms] = {}
     arguments = _arguments(graph, writer, atoms, opened.ports)
-    for k in order(graph):
+    # Opened, the graph has no cycle, so each node can follow all it reads, through delays too.
+    for (k,) in components(range(len(graph.nodes)), lambda k: graph.nodes[k].inputs):
         if k not in atoms:
             atoms[k] = _node(writer, graph, program, k, [atoms[s] for s in graph.nodes[k].inputs])
     results = [atom(value) for k in graph.outputs for value in atoms[k].flat]
@@ -99,13 +105,22 @@ def _arguments(graph: Graph, writer: Writer, atoms: dict[int, Atoms], ports: int
         node = graph.nodes[k]
         is_port = position < ports
         writer.start(f"{node.name or 'loop'}_back" if is_port else node.name or "in", "in")
-        atoms[k] = array((_indexed(writer.base, i) for i in np.ndindex(node.shape)), node.shape)
-        names.extend(atoms[k].ravel())
+        found = array((writer.argument(i) for i in np.ndindex(node.shape)), node.shape)
+        names.extend(found.ravel())
+        atoms[k] = found if is_port else _received(writer, node, found)
     return names
 
 
-def _indexed(base: str, index: tuple[int, ...]) -> str:
-    return "_".join((base, *map(str, index)))
+def _received(writer: Writer, node: Node, found: Atoms) -> Atoms:
+    """The arguments as what they are: FAUST hands over real numbers only."""
+    if node.type.kind == "real":
+        return found
+    template = "int({})" if node.type.kind == "int" else "{} != 0"
+    values = (
+        writer.name(template.format(value), "_".join((node.type.kind, *map(str, index))))
+        for index, value in zip(np.ndindex(node.shape), found.ravel(), strict=True)
+    )
+    return array(values, node.shape)
 
 
 def _node(writer: Writer, graph: Graph, program: Program, k: int, operands: list[Atoms]) -> Atoms:

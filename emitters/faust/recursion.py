@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ir.cycles import components, is_loop, least_delay
-from ir.graph import Graph, Node
+from ir.graph import Graph, Node, Type
 
 MANY = 64
 """Up to this many delays on a loop are tried for staying as they are; more are all opened."""
@@ -40,8 +40,7 @@ def open_loops(graph: Graph) -> Opened:
         attributes = (("index", position), ("kind", node.type.kind), ("shape", node.shape))
         nodes.append(Node("input", (), node.type, attributes, node.name))
         ports.append(len(nodes) - 1)
-        inputs = (ports[-1], *node.inputs[1:])
-        nodes[k] = replace(node, inputs=inputs, attributes=_one_less(node))
+        nodes[k] = _one_less(nodes, node, ports[-1])
     for k in graph.inputs:
         index = graph.nodes[k].int("index") + len(cuts)
         rest = [a for a in graph.nodes[k].attributes if a[0] != "index"]
@@ -50,10 +49,29 @@ def open_loops(graph: Graph) -> Opened:
     return Opened(replace(graph, nodes=tuple(nodes), outputs=outputs), len(cuts))
 
 
-def _one_less(node: Node) -> tuple:
+def _one_less(nodes: list[Node], node: Node, port: int) -> Node:
+    """The delay behind a port, one sample shorter; what else it needs is added to `nodes`."""
     if node.op == "delay":
-        return (("samples", tuple(m - 1 for m in node.ints("samples"))),)
-    return (("maximum", node.int("maximum") - 1), ("minimum", node.int("minimum") - 1))
+        samples = tuple(m - 1 for m in node.ints("samples"))
+        rest = replace(node, inputs=(port,), attributes=(("samples", samples),))
+        return _with_start(nodes, node, rest) if len(node.inputs) == 2 else rest
+    nodes.append(Node("constant", (), Type((), "int"), (("value", 1),)))
+    lengths = (node.inputs[1], len(nodes) - 1)
+    nodes.append(Node("sub", lengths, nodes[node.inputs[1]].type))
+    bounds = (("maximum", node.int("maximum") - 1), ("minimum", node.int("minimum") - 1))
+    return replace(node, inputs=(port, len(nodes) - 1), attributes=bounds)
+
+
+def _with_start(nodes: list[Node], node: Node, rest: Node) -> Node:
+    """What leaves the shorter delay, plus the initial values, which are as many as before."""
+    zero = {"real": 0.0, "int": 0, "bool": False}[node.type.kind]
+    nodes.append(Node("constant", (), Type((), node.type.kind), (("value", zero),)))
+    spread = (("axes", ()), ("shape", node.shape))
+    nodes.append(Node("broadcast", (len(nodes) - 1,), node.type, spread))
+    nodes.append(replace(node, inputs=(len(nodes) - 1, node.inputs[1])))
+    nodes.append(rest)
+    both = (len(nodes) - 2, len(nodes) - 1)
+    return Node("or" if node.type.kind == "bool" else "add", both, node.type, (), node.name)
 
 
 def _cuts(graph: Graph) -> list[int]:

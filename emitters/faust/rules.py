@@ -75,7 +75,7 @@ TEMPLATES = {
     "neg": "0-{x}", "abs": "abs({x})", "sqrt": "sqrt({x})", "rsqrt": "1.0/sqrt({x})",
     "exp": "exp({x})", "exp2": "pow(2.0, {x})", "log": "log({x})", "sin": "sin({x})",
     "cos": "cos({x})", "tan": "tan({x})", "asin": "asin({x})", "acos": "acos({x})",
-    "atan": "atan({x})", "logistic": "1.0/(1.0 + exp(0-{x}))", "floor": "floor({x})",
+    "atan": "atan({x})", "logistic": "1.0/(1.0 + exp(min(80.0, 0-{x})))", "floor": "floor({x})",
     "ceil": "ceil({x})", "round": "rint({x})", "sub": "{x} - {y}", "div": "{x}/{y}",
     "rem": "fmod({x}, {y})", "pow": "pow({x}, {y})", "atan2": "atan2({x}, {y})",
     "maximum": "max({x}, {y})", "minimum": "min({x}, {y})", "eq": "{x} == {y}",
@@ -361,7 +361,8 @@ def _filtered(
         call: Call | None = second_order([*b, *pad], [*a, *pad])
         if call is None:
             return x
-        return f"{c.helper(call.helper)}{call.text(x)[len(call.helper) :]}"
+        c.helper(call.helper)
+        return call.text(x)
     extra = []
     if state is not None and not resting:
         impulse = c.helper("impulse")

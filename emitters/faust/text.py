@@ -14,18 +14,20 @@ Atom = bool | int | float | str
 GROUP = 64
 """Terms in one sum; longer left-associated sums make FAUST's front end explode."""
 
-RESERVED = frozenset(
-    "process with letrec where environment component library import declare case int float any "
-    "mem prefix attach enable control rdtable rwtable select2 select3 button checkbox hslider "
-    "vslider nentry hgroup vgroup tgroup hbargraph vbargraph soundfile waveform route ondemand "
-    "par seq sum prod inputs outputs ffunction fconstant fvariable abs acos asin atan atan2 ceil "
-    "cos exp floor fmod log log10 max min pow remainder rint round sin sqrt tan xor assertbounds "
-    "lowest highest singleprecision doubleprecision quadprecision fixedpointprecision upsampling "
-    "downsampling "
-    # Ours: helpers, functions of the C library, and the function that all is in.
-    "keep section one_pole direct within impulse model expm1 log1p sinh cosh tanh asinh acosh "
-    "atanh cbrt erf erfc".split()  # noqa: SIM905
-)
+KEYWORDS = """
+process with letrec where environment component library import declare case int float any mem
+prefix attach enable control rdtable rwtable select2 select3 button checkbox hslider vslider
+nentry hgroup vgroup tgroup hbargraph vbargraph soundfile waveform route ondemand par seq sum
+prod inputs outputs ffunction fconstant fvariable abs acos asin atan atan2 ceil cos exp floor
+fmod log log10 max min pow remainder rint round sin sqrt tan xor assertbounds lowest highest
+singleprecision doubleprecision quadprecision fixedpointprecision upsampling downsampling
+"""
+OURS = """
+keep section one_pole direct within impulse model expm1 log1p sinh cosh tanh asinh acosh atanh
+cbrt erf erfc
+"""
+RESERVED = frozenset((KEYWORDS + OURS).split())
+"""Words of FAUST, and our helpers and functions of the C library: no signal may be called so."""
 
 
 def number(value: bool | int | float) -> str:

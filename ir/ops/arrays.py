@@ -19,7 +19,7 @@ def _declared(op: str):
 
 def _constant(inputs: tuple[Type, ...], attributes: Attributes) -> Type:
     value = attributes["value"]
-    kind = {bool: "bool", int: "int", float: "real"}[type(value)]
+    kind = "bool" if isinstance(value, bool) else "int" if isinstance(value, int) else "real"
     if not math.isfinite(value):  # type: ignore[arg-type]
         raise IRError(f"`constant`: the value {value!r} is not finite.")
     if kind == "int" and not -(2**31) <= value < 2**31:  # type: ignore[operator]

@@ -78,6 +78,8 @@ def _power(inputs: tuple[Type, ...], attributes: Attributes) -> Type:
     exponent = attributes["exponent"]
     if abs(exponent) > 1024:  # type: ignore[operator,arg-type]
         raise IRError(f"`integer_pow`: the exponent {exponent} is out of range (-1024 to 1024).")
+    if exponent < 0 and inputs[0].kind == "int":  # type: ignore[operator]
+        raise IRError(f"`integer_pow`: integers have no power {exponent}; convert them to real.")
     return inputs[0]
 
 

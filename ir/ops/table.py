@@ -15,6 +15,8 @@ from ir.graph import KINDS, Attribute, Attributes, Shape, Type
 
 MAX_SIZE = 2**24
 """Bound on the scalars in one sample of one signal, and in one coefficient."""
+MAX_AXES = 32
+"""Bound on the axes of one sample; NumPy's is 64."""
 MAX_DELAY = 2**26
 """Bound on a delay, in samples (23 minutes at 48 kHz)."""
 
@@ -57,10 +59,7 @@ class Op:
         for key, kind in self.attributes.items():
             _check_attribute(self.name, key, kind, attributes[key])
         result = self.rule(inputs, attributes)
-        if result.size > MAX_SIZE:
-            raise IRError(
-                f"`{self.name}` would make {result.size} numbers a sample; the bound is {MAX_SIZE}."
-            )
+        check_shape(self.name, result.shape)
         return result
 
 
@@ -116,14 +115,19 @@ def ints(attributes: Attributes, key: str) -> tuple[int, ...]:
 
 
 def check_shape(op: str, shape: tuple[int, ...]) -> Shape:
-    """A shape attribute: no negative sizes and not too many numbers."""
+    """A shape: no negative sizes, not too many numbers, and not too many axes.
+
+    An axis of no numbers counts as one, so that what remains without it is bounded too.
+    """
     size = 1
-    for n in shape:
-        size *= n
+    for n in shape[:MAX_AXES]:
+        size *= max(n, 1)
         if n < 0 or size > MAX_SIZE:
             raise IRError(
                 f"`{op}`: the shape {_short(shape)} is not valid (at most {MAX_SIZE} numbers)."
             )
+    if len(shape) > MAX_AXES:
+        raise IRError(f"`{op}`: a shape of {len(shape)} axes is not valid (at most {MAX_AXES}).")
     return shape
 
 
