@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
+from jax.core import ShapedArray, Tracer
 from jax.extend import source_info_util
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Var
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive, Var, jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir
+
+if TYPE_CHECKING:
+    # JAX types the avals of an equation's variables without shape and dtype, which all have.
+    JaxprEqn = Any
+else:
+    from jax.extend.core import JaxprEqn
 
 CALLS = {
     "jit": "jaxpr",
@@ -24,12 +30,12 @@ CALLS = {
 """Primitives that only call a jaxpr, and the parameter that holds it."""
 
 
-def called_jaxpr(eqn: JaxprEqn) -> tuple[Jaxpr, tuple[Any, ...]]:
+def called_jaxpr(eqn: JaxprEqn) -> tuple[Any, tuple[Any, ...]]:
     """The jaxpr that a call equation calls, and the constants bound at its level."""
     return open_jaxpr(eqn.params[CALLS[eqn.primitive.name]])
 
 
-def open_jaxpr(jaxpr: Any) -> tuple[Jaxpr, tuple[Any, ...]]:
+def open_jaxpr(jaxpr: Any) -> tuple[Any, tuple[Any, ...]]:
     """Splits a closed jaxpr; from jax 0.11 on there is one class, which carries its constants."""
     if isinstance(jaxpr, ClosedJaxpr):
         return getattr(jaxpr, "jaxpr", jaxpr), tuple(jaxpr.consts)
@@ -56,7 +62,7 @@ def bind(eqn: JaxprEqn, values: Sequence[Any]) -> list[Any]:
 
 def is_tracer(value: Any) -> bool:
     """Whether a value is abstract, being traced."""
-    return isinstance(value, jax.core.Tracer)
+    return isinstance(value, Tracer)
 
 
 __all__ = [
@@ -66,12 +72,14 @@ __all__ = [
     "JaxprEqn",
     "Literal",
     "Primitive",
+    "ShapedArray",
     "Var",
     "ad",
     "batching",
     "bind",
     "called_jaxpr",
     "is_tracer",
+    "jaxpr_as_fun",
     "mlir",
     "name_stack",
     "open_jaxpr",

@@ -52,7 +52,7 @@ def delay(past: Array, x: Array, samples: tuple[int, ...]) -> tuple[Array, Array
 
 
 def variable_delay(past: Array, x: Array, d: Array, low: int, high: int) -> tuple[Array, Array]:
-    """y[t] = x[t - clip(d[t], low, high)]; `past` (high, *channels) is the state, d any integers."""
+    """y[t] = x[t - clip(d[t], low, high)]; state (high, *channels), d integers."""
     joined = jnp.concatenate([past.astype(x.dtype), x])
     flat = joined.reshape(len(joined), -1)
     lengths = jnp.clip(jnp.broadcast_to(d, x.shape).reshape(len(x), -1), low, high)
@@ -109,8 +109,8 @@ def prepare_iir(b: Array, a: Array, block: int) -> IIRBlock:
     (s_0, s_0 + s_1), see `enter`.
     """
     order = len(b) - 1
-    # Row by row: XLA turns a division by a broadcast value into a product with its reciprocal, which
-    # is one rounding off, and 1 + a1 + a2 multiplies that by up to 60,000.
+    # Row by row: XLA turns a division by a broadcast value into a product with its reciprocal, one
+    # rounding off, and 1 + a1 + a2 multiplies that by up to 60,000.
     b, a = (jnp.stack([row / a[0] for row in c]) for c in (b, a))
     b, a = jnp.moveaxis(b, 0, -1), jnp.moveaxis(a, 0, -1)
     if order == 0:
@@ -150,8 +150,8 @@ _LEAVE = np.array([[1, 0], [-1, 1]])
 def enter(state: Array) -> Array:
     """The state (order, *channels) of the transposed direct form II in the coordinates used here.
 
-    At low frequencies a second-order section moves little from sample to sample: its matrix is close
-    to [[2, 1], [-1, 0]], whose powers cancel to nothing. For (s_0, s_0 + s_1) it is close to
+    At low frequencies a second-order section moves little from sample to sample: its matrix is
+    close to [[2, 1], [-1, 0]], whose powers cancel to nothing. For (s_0, s_0 + s_1) it is close to
     [[1, 1], [0, 1]], and rounding is smaller by the pole's angle, 250 times at 31 Hz and 48 kHz.
     """
     return _moved(_ENTER, state, axis=0) if len(state) == 2 else state
@@ -203,9 +203,7 @@ def iir(state: Array, x: Array, filter_: IIRBlock) -> tuple[Array, Array]:
     y = jnp.moveaxis(y.reshape(*x.shape[1:], count * K)[..., :length], -1, 0)
     rest = length - (count - 1) * K
     last = _product("...ij,...j->...i", filter_.powers[..., rest, :, :], states[..., -1, :])
-    last = last + _product(
-        "...ti,...t->...i", gather[..., K - rest :, :], blocks[..., -1, :rest]
-    )
+    last = last + _product("...ti,...t->...i", gather[..., K - rest :, :], blocks[..., -1, :rest])
     return jnp.moveaxis(last, -1, 0), y
 
 

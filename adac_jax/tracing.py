@@ -37,13 +37,13 @@ class Traced:
     """
 
     graph: Graph
-    function: Callable[[Any, jax.Array], jax.Array]
+    function: Callable[[Any, jax.Array], Any]
     parameters: Any
     coefficients: Callable[[Any], dict[str, jax.Array]]
     program: Program
 
 
-def pure(model: Any, parameters: Any = None) -> tuple[Callable[[Any, jax.Array], jax.Array], Any]:
+def pure(model: Any, parameters: Any = None) -> tuple[Callable[[Any, jax.Array], Any], Any]:
     """A model as (function of parameters and audio, parameters).
 
     Args:
@@ -68,8 +68,8 @@ def pure(model: Any, parameters: Any = None) -> tuple[Callable[[Any, jax.Array],
             return model, parameters
         return (lambda _, x: model(x)), {}
     raise AdacError(
-        f"The model is a {type(model).__name__}, which cannot be called on audio; it must be a Flax "
-        "module or a function."
+        f"The model is a {type(model).__name__}, which cannot be called on audio; it must be a "
+        "Flax module or a function."
     )
 
 
@@ -82,8 +82,8 @@ def channels_of(model: Any, inputs: int | None) -> int:
     found = getattr(model, "inputs", None) if inputs is None else inputs
     if not isinstance(found, (int, np.integer)) or isinstance(found, bool):
         raise AdacError(
-            f"How many input channels does {type(model).__name__} take? Say `inputs=…`, or give the "
-            "model an integer attribute `inputs`."
+            f"How many input channels does {type(model).__name__} take? Say `inputs=…`, or give "
+            "the model an integer attribute `inputs`."
         )
     if found < 0:
         raise AdacError(f"`inputs` (={found}) must not be negative.")
@@ -114,7 +114,7 @@ def trace(
     """
     function, tree = pure(model, parameters)
     count = channels_of(model, inputs)
-    name = name or getattr(model, "__name__", type(model).__name__)
+    title = str(name or getattr(model, "__name__", type(model).__name__))
     dtype = jnp.result_type(float)
     tree = _widened(tree, dtype)
     leaves, treedef = jax.tree.flatten(tree)
@@ -129,7 +129,7 @@ def trace(
     kept: dict[str, Any] = {}
 
     def coefficients(values: list[jax.Array]) -> dict[str, jax.Array]:
-        walker = Walker(Builder(name, float(sample_rate)), lift=False)
+        walker = Walker(Builder(title, float(sample_rate)), lift=False)
         known = [Known(v, p) for v, p in zip(values, paths, strict=True)]
         graph = _graph(walker, jaxpr, consts, known, count)
         kept["graph"] = graph
@@ -147,9 +147,7 @@ def trace(
 
     def of_parameters(new: Any) -> dict[str, jax.Array]:
         found = compiled(jax.tree.leaves(_widened(new, dtype)))
-        return {
-            k: jnp.take(v, 0, axis=timed[k][0]) if k in timed else v for k, v in found.items()
-        }
+        return {k: jnp.take(v, 0, axis=timed[k][0]) if k in timed else v for k, v in found.items()}
 
     slots = graph.slots
     numbers = {k: values[k].astype(DTYPES[type_.kind]) for k, type_ in slots.items()}
@@ -158,9 +156,7 @@ def trace(
     return Traced(graph, function, tree, of_parameters, program)
 
 
-def _graph(
-    walker: Walker, jaxpr: Any, consts: Any, known: list[Known], count: int
-) -> Graph:
+def _graph(walker: Walker, jaxpr: Any, consts: Any, known: list[Known], count: int) -> Graph:
     source = walker.builder.add("input", index=0, shape=(count,), kind="real", name="input")
     x = Signal(source, 0, 0, TRACE_LENGTH)
     results = walker.walk(jaxpr, consts, [*known, x])
@@ -236,5 +232,3 @@ def _path(keys: Any) -> str:
         if name is not None and name not in ("value", "params"):
             names.append(str(name))
     return ".".join(names)
-
-

@@ -17,13 +17,16 @@ from adac_jax.report import Check, Report, compare
 from adac_jax.tracing import Traced, trace
 from emitters import faust
 from ir import Program, run
+from ir.passes import expand_sos
 
 LIMIT_SINGLE = -120.0
 """dB re peak that FAUST in single precision may differ from JAX in float64."""
 LIMIT_DOUBLE = -240.0
 """dB re peak (1e-12) that float64 readings may differ from each other."""
 JUDGED = 4096
-"""Samples that the interpreter, which is slow, runs at most; beyond, JAX in float64 stands for it."""
+"""Samples that the interpreter, which is slow, runs at most."""
+JUDGED_OPERATIONS = 400_000
+"""Operations that it computes at most for a test signal, at least 256 samples of it."""
 
 Reading = Callable[[np.ndarray], np.ndarray]
 
@@ -39,8 +42,9 @@ def verify(
 ) -> Report:
     """Emits a model as FAUST, compiles it in this process, and compares it with JAX.
 
-    Impulses into each input, noise, a sweep, and silence after noise go through: JAX in float64 (the
-    reference), the NumPy interpreter, FAUST in double and in single precision, and JAX in float32.
+    Impulses into each input, noise, a sweep, and silence after noise go through: JAX in float64
+    (the reference), the NumPy interpreter (which, being slow, runs the first samples only), FAUST
+    in double and in single precision, and JAX in float32.
 
     Args:
         model: As for `trace`, or an `ir.Program`, for which the block reading stands for JAX.
@@ -99,7 +103,7 @@ def verify_program(
     source: str | None = None,
     timings: dict[str, float] | None = None,
 ) -> Report:
-    """As `verify`, for a program that is there already, and the model it was traced from, if any."""
+    """As `verify`, for a program that is there already, and the model it came from, if any."""
     timings = dict(timings or {})
     graph = program.graph
     rate = round(graph.sample_rate)
@@ -107,6 +111,7 @@ def verify_program(
     source = faust.emit(program) if source is None else source
     timings["emit"] = time.perf_counter() - start
     length = max(1, round(seconds * rate))
+    judged = min(length, JUDGED, max(256, JUDGED_OPERATIONS // len(expand_sos(graph).nodes)))
     checks: list[Check] = []
     traces: dict[str, np.ndarray] = {}
     with Library(source, precision="double", sample_rate=rate) as double:
@@ -127,7 +132,6 @@ def verify_program(
                     checks.append(
                         compare(label, reading, "JAX float64", y, expected, limits[reading])
                     )
-                judged = min(length, JUDGED)
                 (y,) = _joined(run(program, *_split(program, x[:judged])))
                 checks.append(
                     compare(label, "interpreter", "JAX float64", y, expected[:judged], LIMIT_DOUBLE)
@@ -183,9 +187,7 @@ def _training_precision(
         read = jax_reading(program, traced, np.float32)
         channels = program.graph.input_channels
         label, x = next(_test_signals(channels, length, program.graph.sample_rate))
-        yield compare(
-            label, "JAX float32", "JAX float64", read(x), traces["JAX float64"], None
-        )
+        yield compare(label, "JAX float32", "JAX float64", read(x), traces["JAX float64"], None)
 
 
 def _test_signals(
@@ -212,8 +214,8 @@ def _check_arity(program: Program, library: Library) -> None:
     wanted = program.graph.input_channels, program.graph.output_channels
     if found != wanted:
         raise AdacError(
-            f"The emitted FAUST has {found[0]} inputs and {found[1]} outputs, the model {wanted[0]} "
-            f"and {wanted[1]}; please report this."
+            f"The emitted FAUST has {found[0]} inputs and {found[1]} outputs, the model "
+            f"{wanted[0]} and {wanted[1]}; please report this."
         )
 
 
@@ -237,5 +239,3 @@ def _joined(outputs: Any) -> tuple[np.ndarray]:
 def _cast(value: Any, dtype: Any) -> Any:
     array = np.asarray(value)
     return array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else array
-
-

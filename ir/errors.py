@@ -19,7 +19,7 @@ class DelayFreeLoopError(IRError):
         self.cycle = cycle
         self.labels = labels
         shown = labels if len(labels) <= 12 else (*labels[:6], "…", *labels[-5:])
-        path = " → ".join((*shown, labels[0]))
+        path = " → ".join((*shown, *labels[:1]))
         super().__init__(
             f"The loop {path} has no delay of at least one sample, so its output at a sample "
             "depends on itself; put a delay(…, samples ≥ 1) into the loop."

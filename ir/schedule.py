@@ -18,6 +18,13 @@ SAMPLE_COST = 1 / 400
 """What an operation costs on a block: a fixed part, and a part for each sample."""
 
 
+CHOICES = (12, 4, 2, 1)
+"""How many block lengths are tried for a loop, for a loop in a loop, and so on; more deeply, one.
+
+All would be exponential in the number of different delays.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Loop:
     """A loop to run in blocks.
@@ -50,11 +57,11 @@ def schedule(graph: Graph, length: int) -> tuple[Step, ...]:
         DelayFreeLoopError: a cycle passes no delay.
     """
     order(graph)
-    return _steps(graph, range(len(graph.nodes)), frozenset(), length)[0]
+    return _steps(graph, range(len(graph.nodes)), frozenset(), length, 0)[0]
 
 
 def _steps(
-    graph: Graph, nodes: Sequence[int], cuts: frozenset[int], length: int
+    graph: Graph, nodes: Sequence[int], cuts: frozenset[int], length: int, depth: int
 ) -> tuple[tuple[Step, ...], float]:
     def edges(k: int) -> tuple[int, ...]:
         # A delay's other inputs (lengths, initial values) are needed even where it is cut.
@@ -65,7 +72,7 @@ def _steps(
     cost = 0.0
     for group in components(nodes, edges):
         if is_loop(group, edges):
-            loop, added = _loop(graph, group, cuts, length)
+            loop, added = _loop(graph, group, cuts, length, depth)
             steps.append(loop)
             cost += added
         else:
@@ -75,16 +82,16 @@ def _steps(
 
 
 def _loop(
-    graph: Graph, group: Sequence[int], cuts: frozenset[int], length: int
+    graph: Graph, group: Sequence[int], cuts: frozenset[int], length: int, depth: int
 ) -> tuple[Loop, float]:
     """The cheapest block length for a loop: one of its delays."""
     delays = {k: least_delay(graph.nodes[k]) for k in group if k not in cuts}
     best: tuple[Loop, float] | None = None
-    for block in sorted({min(m, length) for m in delays.values() if m >= 1}, reverse=True):
+    for block in _choices({min(m, length) for m in delays.values() if m >= 1}, depth):
         cut = tuple(k for k in group if delays.get(k, 0) >= block)
         if not _opens(graph, group, cuts | set(cut)):
             continue
-        body, cost = _steps(graph, group, cuts | set(cut), block)
+        body, cost = _steps(graph, group, cuts | set(cut), block, depth + 1)
         if any(isinstance(step, Loop) and not set(cut).isdisjoint(step.members()) for step in body):
             # A variable delay whose lengths depend on its own output: a shorter block cuts both.
             continue
@@ -93,6 +100,16 @@ def _loop(
             best = Loop(block, cut, body), total
     assert best is not None, "a verified loop has a delay"
     return best
+
+
+def _choices(lengths: set[int], depth: int) -> list[int]:
+    """Some of the lengths, spread evenly, longest first; the shortest too, which always opens."""
+    count = CHOICES[min(depth, len(CHOICES) - 1)]
+    ranked = sorted(lengths, reverse=True)
+    if len(ranked) <= count:
+        return ranked
+    step = (len(ranked) - 1) / max(1, count - 1)
+    return [*(ranked[round(step * k)] for k in range(count - 1)), ranked[-1]]
 
 
 def _opens(graph: Graph, group: Sequence[int], cuts: frozenset[int]) -> bool:

@@ -197,7 +197,7 @@ def _together(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 @_rule("integer_pow")
 def _integer_pow(node: ir.Node, xs: Values, errors: Errors, y: np.ndarray, unit: float) -> float:
     n = node.int("exponent")
-    slope = peak(n * xs[0] ** float(n - 1)) if errors[0] else 0.0
+    slope = peak(n * xs[0] ** float(n - 1)) if errors[0] and n else 0.0
     return slope * errors[0] + (abs(n) + LIBM) * unit * peak(y)
 
 
@@ -223,7 +223,13 @@ def _einsum(node: ir.Node, xs: Values, errors: Errors, y: np.ndarray, unit: floa
     count = int(np.prod([n for letter, n in sizes.items() if letter not in result]))
     subscripts = f"...{left},...{right}->...{result}"
     products = peak(np.einsum(subscripts, np.abs(xs[0]), np.abs(xs[1])))
-    apart = count * (peak(xs[0]) * errors[1] + peak(xs[1]) * errors[0])
+    # What an error of one in every number of an operand comes to: the rows' absolute sums.
+    ones = [np.ones_like(x) for x in xs]
+    gains = (
+        peak(np.einsum(subscripts, ones[0], np.abs(xs[1]))),
+        peak(np.einsum(subscripts, np.abs(xs[0]), ones[1])),
+    )
+    apart = gains[0] * errors[0] + gains[1] * errors[1]
     return apart + (count + 1) * unit * products
 
 

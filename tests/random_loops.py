@@ -9,6 +9,8 @@ import numpy as np
 from random_programs import SHAPES, Grower, Sample
 from scipy import signal
 
+import ir
+
 
 class Looper(Grower):
     """Adds delays, filters and loops."""
@@ -42,7 +44,7 @@ class Looper(Grower):
         d = self.pick("int", shape)
         if self.shape(d) != shape:
             d = self.apply("broadcast", d, shape=shape, axes=())
-        d = self.apply("add", d, low + 5)
+        d = self.apply("add", d, [low + 5])
         return self.apply("variable_delay", x, d, minimum=low, maximum=high)
 
     def time(self) -> int:
@@ -97,7 +99,7 @@ class Looper(Grower):
 
     def loop(self, depth: int = 0, shape: tuple | None = None) -> int:
         """u = x + g body(u): one loop, or two that share their delays; `body` is a contraction."""
-        shape = self.one(*SHAPES) if shape is None else shape
+        shape = self.one(*SHAPES[:-1]) if shape is None else shape  # no channels have no delay
         count = self.one(1, 1, 2)
         heads = [self.b.reserve(shape) for _ in range(count)]
         lates = [self.one(self.late, self.late, self.variable)(head, 1) for head in heads]
@@ -122,8 +124,9 @@ class Looper(Grower):
     def contract(self, x: int, depth: int) -> int:
         """Something of slope at most one in the maximum norm."""
         shape = self.shape(x)
-        choice = self.one("neg", "sin", "tanh", "atan", "asinh", "delay", "filter", "filter",
-                          "matrix", "matrix", "turn", "maximum", "select", "loop", "variable")  # fmt: skip
+        choice = self.one("neg", "sin", "tanh", "atan", "asinh", "delay", "variable", "filter",
+                          "filter", "matrix", "matrix", "turn", "maximum", "select",
+                          "loop")  # fmt: skip
         if choice == "delay":
             return self.late(x)
         if choice == "variable":
@@ -161,6 +164,8 @@ class Looper(Grower):
         """Counters and flip-flops."""
         pool = self.one("int", "bool")
         x = self.pick(pool)
+        if not self.b.type(x).size:
+            return x
         head = self.b.reserve(self.shape(x), pool)
         back = self.late(head, 1)
         if pool == "int":
@@ -185,10 +190,4 @@ def samples(draw: Any, steps: int = 10) -> Sample:
     outputs += g.pools["smooth"][-1:] + g.pools["bool"][-1:] + g.pools["int"][-1:]
     if not sum(g.b.type(k).size for k in outputs):
         outputs.append(g.apply("constant", value=0.5))
-    return Sample(_program(g, outputs), g.inputs, g.length)
-
-
-def _program(g: Looper, outputs: list[int]) -> Any:
-    from ir import Program
-
-    return Program(g.b.build(outputs), g.coefficients)
+    return Sample(ir.Program(g.b.build(outputs), g.coefficients), g.inputs, g.length)

@@ -34,6 +34,9 @@ class Sample:
     inputs: list[np.ndarray]
     length: int
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))
+
     def __repr__(self) -> str:
         lines = [f"{k}: {node.op} {node.inputs} {node.type} {dict(node.attributes)}"
                  for k, node in self.program.graph]  # fmt: skip
@@ -65,7 +68,7 @@ class Grower:
         return self.draw(st.integers(low, high))
 
     def pick(self, pool: str, shape: tuple | None = None) -> int:
-        """A signal of a pool, of a shape if one is asked for (or a scalar), made if there is none."""
+        """A signal of a pool, of a shape if one is asked for or scalar, new if there is none."""
         found = [k for k in self.pools[pool] if shape is None or self.shape(k) in (shape, ())]
         if not found:
             return self.source(pool, shape if shape is not None else self.one(*SHAPES))
@@ -109,9 +112,13 @@ class Grower:
         self.pools[pool].append(k)
         return k
 
-    def apply(self, op: str, *sources: int | float, **attributes: Any) -> int:
-        """A node; Python numbers become constants."""
-        nodes = [s if isinstance(s, int) else self.b.constant(s) for s in sources]
+    def apply(self, op: str, *sources: int | float | list, **attributes: Any) -> int:
+        """A node; floats, and numbers in a list, become constants."""
+        nodes = [
+            self.b.constant(s[0]) if isinstance(s, list)
+            else self.b.constant(s) if isinstance(s, float) else s
+            for s in sources
+        ]  # fmt: skip
         return self.b.add(op, *nodes, name=f"part{self.one(*'abc')}.{op}", **attributes)
 
     # Elementwise.
@@ -198,7 +205,7 @@ class Grower:
                 k = self.apply("mul", k, 0.125)
             return self.keep("eighths" if kind == "real" else "bool", k)
         if op in ("div", "rem"):
-            return self.keep("int", self.apply(op, x, self.one(7, -3, 1)))
+            return self.keep("int", self.apply(op, x, [self.one(7, -3, 1)]))
         if op in ("lt", "eq"):
             return self.keep("bool", self.apply(op, x, y))
         if op == "integer_pow":
@@ -208,7 +215,7 @@ class Grower:
         if op == "select":
             return self.keep("int", self.apply(op, self.pick("bool", self.shape(x)), x, y))
         if op in ("sum", "prod", "max"):
-            x = self.apply("rem", x, 5) if op == "prod" else x
+            x = self.apply("rem", x, [5]) if op == "prod" else x
             axes = tuple(range(len(self.shape(x)))) if np.prod(self.shape(x)) else ()
             return self.keep("int", self.apply(op, x, axes=axes))
         if op == "einsum":
@@ -229,7 +236,7 @@ class Grower:
             return self.keep(pool, self.apply(op, x, kind=kind))
         y = self.pick("bool", self.shape(x))
         if op == "select":
-            return self.keep("bool", self.apply(op, x, y, self.one(True, False)))
+            return self.keep("bool", self.apply(op, x, y, [self.one(True, False)]))
         return self.keep("bool", self.apply(op, x, y))
 
     # Channels.
@@ -256,8 +263,8 @@ class Grower:
         else:
             size = int(np.prod(shape))
             count = self.number(1, 4) if size else 0
-            k = self.apply("take", x, shape=(count,),
-                           indices=tuple(self.number(0, size - 1) for _ in range(count)))  # fmt: skip
+            indices = tuple(self.number(0, size - 1) for _ in range(count))
+            k = self.apply("take", x, shape=(count,), indices=indices)
         return self.keep(pool, k) if self.b.type(k).size <= 12 else self.keep(pool, x)
 
     def reduce(self) -> int:

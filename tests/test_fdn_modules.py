@@ -249,7 +249,7 @@ def test_fdn_refuses(arguments, match):
 def test_reverb_decays_as_asked():
     rate, t60 = 8000.0, 0.5
     model = nn.FDN.reverb(6, t60=t60, t60_nyquist=None, sample_rate=rate, dry=0.0)
-    assert (model.inputs, model.outputs) == (2, 2)
+    assert (model.inputs, model.outputs, model.sample_rate) == (2, 2, rate)
     h = np.asarray(jax.jit(model)(impulse(int(1.1 * t60 * rate), 2)))
     energy = np.cumsum((h[::-1] ** 2).sum(axis=1))[::-1]
     level = 10 * np.log10(energy / energy[0])

@@ -20,7 +20,7 @@ import ir
 from emitters import faust
 from ir.schedule import Loop, Step, schedule
 
-QUIET = {"deadline": None, "derandomize": True, "database": None,
+QUIET = {"deadline": None, "derandomize": True, "database": None, "report_multiple_bugs": False,
          "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}  # fmt: skip
 TEXTS: set[str] = set()
 SEEN: Counter[str] = Counter()

@@ -39,7 +39,7 @@ def test_lfilter_is_scipys(length, order):
     x, zi = noise(length, 2), noise(order, 2, seed=1)
     y, zf = lfilter(b, a, jnp.asarray(x), zi)
     expected, final = signal.lfilter(b, a, x, axis=0, zi=zi)
-    # 32-sample products of numbers below ten, and a stable recursion: a thousand roundings of 2^-53.
+    # 32-sample products below ten and a stable recursion: a thousand roundings of 2^-53.
     np.testing.assert_allclose(y, expected, rtol=0, atol=1e-12)
     np.testing.assert_allclose(zf, final, rtol=0, atol=1e-12)
     plain = signal.lfilter(b, a, x, axis=0)
@@ -183,7 +183,7 @@ TRANSFORMED = {
 @pytest.mark.parametrize("name", TRANSFORMED)
 def test_derivatives_of_first_and_second_order(name):
     function, operands = TRANSFORMED[name]
-    # Central differences with a step of 1e-4: the truncation is 1e-8 times a third derivative, which
+    # Central differences with a step of 1e-4: truncation is 1e-8 times a third derivative, which
     # for poles at a radius of 0.8 is some hundreds.
     check_grads(jax.jit(function), tuple(map(jnp.asarray, operands)), order=2, rtol=1e-5, atol=1e-5)
 

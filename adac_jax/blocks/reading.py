@@ -110,7 +110,7 @@ class Plan:
             function = PER_SAMPLE[node.op](node, self.dtype)
             values[k] = jax.vmap(function, axes, axis_size=length)(*arguments)
             return
-        rest = tuple(self.static.get(s, values.get(s)) for s in node.inputs[1:])
+        rest = tuple(self.static[s] if s in self.static else values[s] for s in node.inputs[1:])
         if not cut:
             x = self._block(node.inputs[0], values, length)
             prepared = self.prepared.get((k, length))

@@ -73,9 +73,7 @@ PER_SAMPLE |= {
     "slice": _slice,
     "concatenate": lambda node, real: lambda *xs: jnp.concatenate(xs, axis=node.int("axis")),
     "take": lambda node, real: lambda x: x.ravel()[_flat(node.ints("indices"))].reshape(node.shape),
-    "sum": lambda node, real: (
-        lambda x: jnp.sum(x, axis=node.ints("axes"), promote_integers=False)
-    ),
+    "sum": lambda node, real: lambda x: jnp.sum(x, axis=node.ints("axes"), promote_integers=False),
     "prod": lambda node, real: (
         lambda x: jnp.prod(x, axis=node.ints("axes"), promote_integers=False)
     ),

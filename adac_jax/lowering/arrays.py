@@ -146,7 +146,7 @@ def _reverse(w: Walker, eqn: JaxprEqn, x: Signal) -> Signal:
         raise w.refusal("it reverses time, so the first output needs the last input.", _CAUSAL)
     shape = _shape(w, x)
     index = np.arange(math.prod(shape)).reshape(shape)
-    return _taken(w, x, np.flip(index, [a - (a > x.axis) for a in axes]))
+    return _taken(w, x, np.flip(index, tuple(a - (a > x.axis) for a in axes)))
 
 
 def _taken(w: Walker, x: Signal, index: np.ndarray, axis: int | None = None) -> Signal:

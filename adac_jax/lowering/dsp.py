@@ -15,8 +15,6 @@ from adac_jax.primitives.delay import expand_samples
 
 def _signal(w: Walker, value: Value, axis: int) -> int:
     """The node of a signal argument, which must not run ahead."""
-    if isinstance(value, Unusable):
-        raise w.refusal(value.reason)
     if isinstance(value, Signal) and value.shift:
         raise w.refusal(_AHEAD, _DELAY)
     return w.operand(value, axis)

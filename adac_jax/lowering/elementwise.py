@@ -9,15 +9,12 @@ from adac_jax._compat import JaxprEqn
 from adac_jax.lowering.arrays import without
 from adac_jax.lowering.values import Signal, Value
 from adac_jax.lowering.walker import Walker, kind_of, rule
+from ir.ops.elementwise import COMPARISONS, LOGIC, REAL_BINARY, REAL_FUNCTIONS, SAME_KIND
 
-SAME = {
-    name: name
-    for name in (
-        "neg abs sign floor ceil sqrt rsqrt cbrt exp exp2 expm1 log log1p sin cos tan asin acos "
-        "atan sinh cosh tanh asinh acosh atanh logistic erf erfc add sub mul div rem pow atan2 "
-        "eq ne lt le gt ge and or xor not"
-    ).split()
-} | {"max": "maximum", "min": "minimum", "add_any": "add"}
+_EQUAL_NAMES = (*REAL_FUNCTIONS, *SAME_KIND, *REAL_BINARY, *COMPARISONS, *LOGIC)
+_EQUAL_NAMES += ("add", "sub", "mul", "div", "rem", "not")
+_OTHER_NAMES = {"max": "maximum", "min": "minimum", "add_any": "add"}
+SAME = {name: name for name in _EQUAL_NAMES if name != "round"} | _OTHER_NAMES
 """Primitives that are one IR operation."""
 
 

@@ -37,13 +37,13 @@ def cut(
 def _undelayed(w: Walker, k: int, ahead: int) -> tuple[int, int]:
     """Look-ahead into a delayed signal is less delay."""
     node = w.builder.node(k)
-    if not ahead or node is None or node.op != "delay" or len(node.inputs) > 1:
+    if not ahead or node is None or node.op != "delay" or len(node.inputs) != 1:
         return k, ahead
     samples = node.ints("samples")
-    back = min(ahead, *samples)
+    back = min(ahead, min(samples, default=0))
     if set(samples) == {back}:
-        return _undelayed(w, node.inputs[0], ahead - back)
-    return w.add("delay", node.inputs[0], samples=tuple(m - back for m in samples)), ahead - back
+        return _undelayed(w, *node.inputs, ahead - back)
+    return w.add("delay", *node.inputs, samples=tuple(m - back for m in samples)), ahead - back
 
 
 @rule("pad")

@@ -14,13 +14,14 @@ class Known:
 
     Attributes:
         value: The array; a tracer while coefficients are being recomputed.
-        path: The parameter it comes from, or the module all its parameters are in; "" if none.
+        path: The parameter it comes from, or the module all its parameters are in ("" for the model
+            itself); None if it comes from no parameter.
         spread: If it was made by broadcasting: what was, the shape, and the axes it went to. Lets
             the walker see that a value of a signal's length does not change over time.
     """
 
     value: Array | np.ndarray
-    path: str = ""
+    path: str | None = None
     spread: tuple[Known, tuple[int, ...], tuple[int, ...]] | None = None
 
 

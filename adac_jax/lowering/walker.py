@@ -9,7 +9,6 @@ user's line.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,7 +101,7 @@ class Walker:
 
         def read(atom: Any) -> Value:
             if isinstance(atom, Literal):
-                return Known(np.asarray(atom.val, atom.aval.dtype))
+                return Known(np.asarray(atom.val, getattr(atom.aval, "dtype", None)))
             return env[atom]
 
         for var, const in zip(jaxpr.constvars, consts, strict=True):
@@ -230,7 +229,7 @@ class Walker:
         if time_axis is not None:
             return self._timed(known, time_axis, key)
         shape = tuple(int(n) for n in value.shape)
-        if shape == () and not is_tracer(value) and not known.path:
+        if shape == () and not is_tracer(value) and known.path is None:
             number = np.asarray(value).item()
             node = self.builder.constant(number)
         else:
@@ -278,7 +277,7 @@ class Walker:
         return self.builder.add("broadcast", node, shape=rest, axes=axes)
 
     def _slot(self, known: Known, shape: tuple[int, ...], time_axis: int | None) -> int:
-        base = known.path or "constant"
+        base = "constant" if known.path is None else known.path or "derived"
         name, count = base, 2
         while name in self.slots:
             name, count = f"{base}.{count}", count + 1
@@ -286,8 +285,10 @@ class Walker:
         kind = kind_of(known.value.dtype)
         return self.builder.add("coefficient", name=name, slot=name, shape=shape, kind=kind)
 
-    def operand(self, value: Known | Signal, axis: int, shift: int = 0) -> int:
+    def operand(self, value: Value, axis: int, shift: int = 0) -> int:
         """The node of an operand of an equation whose time axis is `axis`."""
+        if isinstance(value, Unusable):
+            raise self.refusal(value.reason)
         if isinstance(value, Signal):
             if value.axis != axis:
                 raise self.refusal(
@@ -346,11 +347,11 @@ SMALL = 4
 """Up to this many numbers, a value without parameters is computed at once."""
 
 
-def common_path(paths: Sequence[str]) -> str:
-    """The one parameter, or the innermost module, that all (non-empty) paths lie in."""
-    parts = [re.split(r"\.", p) for p in paths if p]
+def common_path(paths: Sequence[str | None]) -> str | None:
+    """The one parameter, or the innermost module, that all paths lie in; None if there is none."""
+    parts = [p.split(".") if p else [] for p in paths if p is not None]
     if not parts:
-        return ""
+        return None
     shared = []
     for names in zip(*parts, strict=False):
         if len(set(names)) > 1:

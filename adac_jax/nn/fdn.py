@@ -45,9 +45,14 @@ class FDN(Module):
         tone: T, applied to C s before the direct path is added; none if None.
         rngs: Where random numbers come from; `nnx.Rngs(0)` if None.
 
+    Attributes:
+        sample_rate: In Hz, where the parts were made for one (by `reverb`).
+
     Raises:
         ValueError: a part takes or gives another number of channels than its place needs.
     """
+
+    sample_rate: float
 
     def __init__(
         self,
@@ -172,7 +177,9 @@ class FDN(Module):
             "direct": dry * same.astype(float) if dry else None,
             "rngs": rngs,
         }
-        return cls(m, **{**chosen, **parts})
+        network = cls(m, **{**chosen, **parts})
+        network.sample_rate = float(sample_rate)
+        return network
 
 
 def _gain(

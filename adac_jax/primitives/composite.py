@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from adac_jax._compat import Primitive, ad, batching, mlir
+from adac_jax._compat import Primitive, ShapedArray, ad, batching, mlir
 
 Batch = Callable[[Sequence[Array], Sequence[int | None], dict[str, Any]], tuple[list[Array], Any]]
 
@@ -50,7 +50,7 @@ def composite(
     def abstract(*operands: Any, **parameters: Any) -> Any:
         specs = [jax.ShapeDtypeStruct(o.shape, o.dtype) for o in operands]
         result = jax.eval_shape(lambda *o: function(*o, **parameters), *specs)
-        return jax.tree.map(lambda s: jax.core.ShapedArray(s.shape, s.dtype), result)
+        return jax.tree.map(lambda s: ShapedArray(s.shape, s.dtype), result)
 
     def jvp(primals: Any, tangents: Any, /, **parameters: Any) -> Any:
         moving = [k for k, t in enumerate(tangents) if type(t) is not ad.Zero]
@@ -72,7 +72,9 @@ def composite(
                 full[k] = value
             return function(*full, **parameters)
 
-        avals = [jax.ShapeDtypeStruct(operands[k].aval.shape, operands[k].aval.dtype) for k in linear]
+        avals = [
+            jax.ShapeDtypeStruct(operands[k].aval.shape, operands[k].aval.dtype) for k in linear
+        ]
         results = jax.eval_shape(of_linear, *avals)
         filled = jax.tree.map(
             lambda c, s: jnp.zeros(s.shape, s.dtype) if type(c) is ad.Zero else c,

@@ -112,9 +112,7 @@ def _variable_delay(x: Array, d: Array, *, minimum: int, maximum: int, axis: int
     return time_back(kernels.variable_delay(past, x, d, minimum, maximum)[1], axis)
 
 
-variable_delay_p = composite(
-    "variable_delay", _variable_delay, batch_signal_and_coefficients((0,))
-)
+variable_delay_p = composite("variable_delay", _variable_delay, batch_signal_and_coefficients((0,)))
 
 
 def variable_delay(

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from adac_jax import blocks
-from adac_jax._compat import ClosedJaxpr, is_tracer, open_jaxpr
-from adac_jax.errors import DelayFreeLoopError
-from adac_jax.lowering.values import Known, Signal
+from adac_jax._compat import ClosedJaxpr, is_tracer, jaxpr_as_fun, open_jaxpr
+from adac_jax.errors import DelayFreeLoopError, RefusedError
+from adac_jax.lowering.values import Known, Signal, Value
 from adac_jax.lowering.walker import Walker
 from adac_jax.primitives.composite import batch_size, composite, front, normal_axis
 from ir import Builder, Graph
@@ -21,7 +21,7 @@ from ir.cycles import order
 
 def _lower(
     jaxpr: ClosedJaxpr, consts: Sequence[Any], xs: Sequence[Any], axes: Sequence[int], length: int
-) -> tuple[Graph, Walker, list[Signal | Known]]:
+) -> tuple[Graph, Walker, list[Value]]:
     """The graph of u = x + loop(u); its outputs are those of the loop that are signals."""
     from adac_jax.lowering.dsp import close_loop
 
@@ -29,9 +29,7 @@ def _lower(
     walker = Walker(builder, lift=True)
     walker.first_input = len(xs)
     sources = [
-        builder.add(
-            "input", index=k, shape=(*x.shape[:axis], *x.shape[axis + 1 :]), kind="real"
-        )
+        builder.add("input", index=k, shape=(*x.shape[:axis], *x.shape[axis + 1 :]), kind="real")
         for k, (x, axis) in enumerate(zip(xs, axes, strict=True))
     ]
     known = [Known(c) for c in consts]
@@ -53,8 +51,10 @@ def _feedback(
     for result in results:
         if isinstance(result, Signal):
             answer.append(jnp.moveaxis(next(found), 0, result.axis))
-        else:
+        elif isinstance(result, Known):
             answer.append(jnp.asarray(result.value))
+        else:
+            raise RefusedError("feedback", result.reason)
     return answer
 
 
@@ -69,8 +69,7 @@ def _batch(
         for o, a in zip(operands[:first], axes[:first], strict=True)
     ]
     xs = [front(o, a, size) for o, a in zip(operands[first:], axes[first:], strict=True)]
-    jaxpr, bound = open_jaxpr(parameters["jaxpr"])
-    closed = jax.extend.core.jaxpr_as_fun(parameters["jaxpr"])
+    closed = jaxpr_as_fun(parameters["jaxpr"])
     inner = [None if a is None else 0 for a in axes[:first]] + [0] * count
     mapped = jax.vmap(closed, in_axes=tuple(inner), out_axes=0, axis_size=size)
     batched = jax.make_jaxpr(mapped)(*consts, *xs)

@@ -175,5 +175,3 @@ def _pad(c: Array, count: int) -> Array:
 def _check_state(state: Array, own: tuple[int, ...], channels: tuple[int, ...]) -> None:
     if state.shape != own + channels:
         raise ValueError(f"`zi` has the shape {state.shape} but must be {own + channels}.")
-
-

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from emitters.faust.recursion import open_loops
 from emitters.faust.rules import ADDITIVE, FOREIGN, RULES, Atoms, array
 from emitters.faust.sections import HELPERS
-from emitters.faust.text import Atom, atom, comment, identifier, quoted
+from emitters.faust.text import atom, comment, identifier, quoted
 from ir.cycles import components
 from ir.errors import IRError
 from ir.graph import Graph, Node, Program
 from ir.interpreter import PER_SAMPLE
 from ir.passes import fold, merge, prune
-from ir.verify import verify, verify_program
+from ir.verify import DTYPES, verify, verify_program
 
 NEEDS = {"section": ("keep",), "one_pole": ("keep",)}
 """Helpers that use helpers."""
@@ -129,7 +130,9 @@ def _node(writer: Writer, graph: Graph, program: Program, k: int, operands: list
         return array([node["value"]], ())
     if node.op == "coefficient":
         return program.coefficients[node.text("slot")].astype(object)
-    folded = _folded(node, operands)
+    if not node.type.size:
+        return array((), node.shape)
+    folded = _folded(node, operands, [graph.nodes[s].type.kind for s in node.inputs])
     if folded is not None:
         return folded
     writer.start(node.name, node.op)
@@ -140,24 +143,22 @@ def _node(writer: Writer, graph: Graph, program: Program, k: int, operands: list
     known |= {d.name for d in writer.definitions[mark:] if isinstance(d, Definition)}
     result = np.empty(node.shape, object)
     for index in np.ndindex(node.shape):
-        value: Atom = found[index]
-        is_expression = isinstance(value, str) and value not in known
-        if is_expression:
-            value = writer.name(value, "_".join(map(str, index)))  # type: ignore[arg-type]
+        value: Any = found[index]
+        if isinstance(value, str) and value not in known:
+            value = writer.name(value, "_".join(map(str, index)))
         result[index] = value
     if len(writer.definitions) > mark:
         writer.definitions.insert(mark, _caption(node))
     return result
 
 
-def _folded(node: Node, operands: list[Atoms]) -> Atoms | None:
+def _folded(node: Node, operands: list[Atoms], kinds: list[str]) -> Atoms | None:
     """The numbers that an operation on numbers alone gives."""
     if node.op not in PER_SAMPLE or not operands:
         return None
     if any(isinstance(value, str) for operand in operands for value in operand.flat):
         return None
-    dtypes = {bool: np.bool_, int: np.int64, float: np.float64}
-    typed = [o.astype(dtypes[type(o.flat[0])]) if o.size else o.astype(float) for o in operands]
+    typed = [o.astype(DTYPES[kind]) for o, kind in zip(operands, kinds, strict=True)]
     found = np.broadcast_to(PER_SAMPLE[node.op](node)(*typed), node.shape)
     return array(found.ravel().tolist(), node.shape)
 

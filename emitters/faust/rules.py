@@ -15,6 +15,7 @@ import numpy as np
 
 from emitters.faust.sections import Call, delayed, direct_form, second_order
 from emitters.faust.text import Atom, atom, product, total
+from ir.errors import IRError
 from ir.graph import Node
 from ir.ops import parse_subscripts
 
@@ -277,11 +278,13 @@ def _take(c: Context, node: Node, x: Atoms) -> Atoms:
 @rule("delay")
 def _delay(c: Context, node: Node, x: Atoms, *initial: Atoms) -> Atoms:
     lines = []
-    for k, (v, m) in enumerate(zip(x.flat, node.ints("samples"), strict=True)):
+    for k, (v, m) in enumerate(zip(x.ravel().tolist(), node.ints("samples"), strict=True)):
         text = _late(v, m)
         if initial and m:
             start = initial[0].reshape(len(initial[0]), -1)[:m, k]
-            text = f"{atom(text)} + {_starting(c, start)}" if any(start != 0) else text
+            if any(start != 0):
+                started = _starting(c, start)
+                text = started if text == 0 else f"{atom(text)} + {started}"
         lines.append(text)
     return array(lines, node.shape)
 
@@ -306,7 +309,7 @@ def _variable_delay(c: Context, node: Node, x: Atoms, d: Atoms) -> Atoms:
 
     def read(v: Atom, n: Atom) -> Atom:
         if not isinstance(n, str):
-            return _late(v, min(high, max(low, n)))
+            return _late(v, min(high, max(low, int(n))))
         # The outer bounds are for the compiler, which `within` has made forget all others.
         return f"{atom(v)} @ max({low}, min({high}, {c.helper('within')}({low}, {high}, {n})))"
 
@@ -354,6 +357,8 @@ def _filtered(
     c: Context, node: Node, x: str, b: Atoms, a: Atoms, state: Atoms | None = None
 ) -> str:
     """One recursive filter of any order on one channel."""
+    if a[0] == 0:
+        raise IRError(f"The filter {node.name or node.op!r} has a_0 = 0, by which it must divide.")
     numeric = not any(isinstance(v, str) for v in (*b, *a))
     resting = state is None or not any(isinstance(v, str) or v != 0 for v in state)
     if numeric and resting and len(b) <= 3:
