@@ -27,7 +27,7 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -44,8 +44,6 @@ SHORTEST, LONGEST = 960, 3840
 """Delays in samples."""
 T60, T60_HIGH = 2.0, 0.8
 """Seconds of decay, and at half the sample rate where there are filters."""
-TIMES = ("trace_cold", "trace", "emit", "compile_single", "compile_double", "render")
-"""What is timed; seconds."""
 MATRICES = {"dense": "orthogonal", "householder": "householder", "hadamard": "hadamard"}
 MARKS: dict[str, dict[str, Any]] = {
     "dense": {"color": "#D55E00", "marker": "o"},
@@ -72,7 +70,8 @@ FILTERS: dict[str, Callable[[Sequence[int]], nn.Module]] = {
 def network(matrix: str, size: int, filters: str) -> nn.FDN:
     """One input, one output, and a direct path."""
     m = nn.mutually_prime_delays(size, SHORTEST, LONGEST)
-    return nn.FDN(m, matrix=MATRICES[matrix], absorption=FILTERS[filters](m), direct=[[1.0]])
+    absorption, direct = FILTERS[filters](m), np.ones((1, 1))
+    return nn.FDN(m, matrix=MATRICES[matrix], absorption=absorption, direct=direct)
 
 
 def timed(function: Callable[[], Any]) -> tuple[float, Any]:
@@ -150,27 +149,27 @@ def run(options: argparse.Namespace, console: Console) -> list[dict[str, Any]]:
 
 def summary(rounds: Sequence[dict[str, float]], seconds: float) -> dict[str, Any]:
     """All times of a network, their medians and minima, and its speed in × real time."""
-    times = {name: [spent[name] for spent in rounds] for name in TIMES if name in rounds[0]}
+    times = {name: [spent[name] for spent in rounds] for name in rounds[0]}
     median = {name: statistics.median(values) for name, values in times.items()}
     least = {name: min(values) for name, values in times.items()}
     speed = {"speed": seconds / median["render"], "speed_best": seconds / least["render"]}
-    return {"seconds": times, "median": median, "minimum": least} | speed
+    return {"seconds": times, "median": median, "minimum": least, **speed}
 
 
 def table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     """One row a network: medians, and the least where a column says so."""
     view = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
-    heads = ("trace, cold\nms", "trace\nms", "emit\nms", "single\nms (best)", "double\nms (best)")
-    for head in ("N", "matrix", *heads, "speed (best)\n× real time", "error,\nsingle", "double"):
-        view.add_column(head, justify="left" if head == "matrix" else "right", no_wrap=True)
+    heads = [f"{when} [ms]" for when in ("trace, cold", "trace", "emit")]
+    heads += [f"compile {precision} (best) [ms]" for precision in ("single", "double")]
+    for head in ("N", "matrix", *heads, "× real time (best)", "error, single", "error, double"):
+        view.add_column(head, justify="left" if head == "matrix" else "right")
     for row in rows:
         cells = [milliseconds(row["median"][name]) for name in ("trace_cold", "trace", "emit")]
         for name in ("compile_single", "compile_double"):
             both = [row[kind].get(name) for kind in ("median", "minimum")]
             cells.append("" if None in both else "{} ({})".format(*map(milliseconds, both)))
         cells.append(f"{row['speed']:,.0f} ({row['speed_best']:,.0f})")
-        errors = [row["error"].get(precision) for precision in ("single", "double")]
-        cells += [{None: "", 0.0: "exact"}.get(e) or f"{20 * math.log10(e):.1f} dB" for e in errors]
+        cells += [decibels(row["error"].get(precision)) for precision in ("single", "double")]
         view.add_row(str(row["size"]), row["matrix"], *cells)
     return view
 
@@ -178,6 +177,13 @@ def table(rows: Sequence[dict[str, Any]], title: str) -> Table:
 def milliseconds(seconds: float) -> str:
     """Seconds as milliseconds, about three digits."""
     return f"{1e3 * seconds:,.{0 if seconds >= 0.1 else 1}f}"
+
+
+def decibels(error: float | None) -> str:
+    """An error re peak in dB, if it was measured."""
+    if error is None:
+        return ""
+    return f"{20 * math.log10(error):.1f} dB" if error else "exact"
 
 
 def draw(rows: Sequence[dict[str, Any]], title: str, audio: float) -> Figure:
@@ -202,7 +208,9 @@ def draw(rows: Sequence[dict[str, Any]], title: str, audio: float) -> Figure:
             axes.set(xscale="log", yscale="log", title=name, xlabel="delay lines N", ylabel=unit)
             axes.set_xticks(sizes, [str(size) for size in sizes])
             axes.xaxis.set_minor_locator(NullLocator())
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,g}"))
+            axes.yaxis.set_minor_locator(NullLocator())
         panels[0].legend()
     return figure
 
@@ -223,9 +231,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.repeats < 1 or options.seconds <= 0 or min(options.sizes) < 1:
         parser.error("--repeats, --seconds and --sizes must be positive.")
-    odd = [size for size in options.sizes if size & (size - 1)]
-    if odd and "hadamard" in options.matrices:
-        parser.error(f"--sizes {odd[0]}: a Hadamard matrix needs a power of two; see --matrices.")
+    if "hadamard" in options.matrices and any(size & (size - 1) for size in options.sizes):
+        parser.error("--sizes must be powers of two for a Hadamard matrix; see --matrices.")
 
     console = Console() if sys.stdout.isatty() else Console(width=120)
     rows = run(options, console)

@@ -177,10 +177,10 @@ class Looper(Grower):
 
 
 @st.composite
-def samples(draw: Any, steps: int = 10) -> Sample:
+def samples(draw: Any, steps: int = 14) -> Sample:
     """A random program and its inputs."""
     g = Looper(draw, draw(st.integers(64, 160)))
-    for _ in range(draw(st.integers(1, steps))):
+    for _ in range(draw(st.integers(min(3, steps), steps))):
         draw(st.sampled_from([
             g.unary, g.binary, g.power, g.decide, g.integer, g.logic, g.move, g.reduce, g.time,
             g.filtered, g.loop, g.loop, g.loop, g.exact_loop,

@@ -52,7 +52,7 @@ CASES = {
     "custom jvp": lambda x: jax.nn.relu6(8 * x),
     "checkpoint": lambda x: jax.checkpoint(lambda v: jnp.sin(v) * v)(x),
     "matrix": lambda x: x @ A,
-    "matrix on the left": lambda x: (jnp.asarray(A) @ x.T).T,
+    "matrix on the left": lambda x: (jnp.asarray(A, x.dtype) @ x.T).T,
     "einsum": lambda x: jnp.einsum("tc,dc->td", x, A),
     "outer": lambda x: jnp.einsum("ti,tj->tij", x, x).reshape(len(x), 9),
     "batched product": lambda x: jnp.einsum("tij,tj->ti", jnp.einsum("ti,tj->tij", x, x), x),

@@ -188,7 +188,8 @@ def run(
     Returns:
         An array (length, *channels) for each output.
     """
-    reals = [x.dtype for x in (*inputs, *coefficients.values()) if jnp.issubdtype(x.dtype, float)]
+    every = (*inputs, *coefficients.values())
+    reals = [x.dtype for x in every if jnp.issubdtype(x.dtype, jnp.floating)]
     dtype = jnp.result_type(*reals) if reals else jnp.result_type(float)
     if length == 0:
         kinds = {"real": dtype, "int": jnp.int32, "bool": bool}

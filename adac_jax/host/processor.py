@@ -81,11 +81,13 @@ class Processor:
         engine = dawdreamer.RenderEngine  # pyright: ignore[reportAttributeAccessIssue]  (untyped)
         self._engine = engine(self.sample_rate, self.block_size)
         started = time.perf_counter()
-        self._model = self._compiled(text, "model")
+        self._model = self._compiled(self._engine, text, "model")
         self.compile_seconds = time.perf_counter() - started
         # libfaust keeps a compiled program as long as someone uses it. This second user makes the
-        # compilation at each render a look-up (0.3 ms): see `_renew`.
-        self._keeper = self._compiled(text, "keeper")
+        # compilation at each render a look-up (0.3 ms): see `_renew`. In an engine of its own,
+        # since an engine runs every processor it made, in its graph or not: twice the work.
+        self._keeper_engine = engine(self.sample_rate, self.block_size)
+        self._keeper = self._compiled(self._keeper_engine, text, "keeper")
 
         self.inputs = self._model.get_num_input_channels()
         self.outputs = self._model.get_num_output_channels()
@@ -162,8 +164,8 @@ class Processor:
         for name, value in self._values.items():
             self._model.set_parameter(name, value)
 
-    def _compiled(self, text: str, label: str):
-        processor = self._engine.make_faust_processor(label)
+    def _compiled(self, engine, text: str, label: str):
+        processor = engine.make_faust_processor(label)
         # DawDreamer computes in place: its output buffers are its input buffers. FAUST code that
         # does not know it overwrites inputs before it has read them: `process(x, y) = y, x;`
         # gives y twice, and about half of all programs with several channels are wrong.

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from emitters.faust.folding import folded, numbers_where_known
 from emitters.faust.recursion import open_loops
 from emitters.faust.rules import ADDITIVE, FOREIGN, RULES, Atoms, array
 from emitters.faust.sections import HELPERS
-from emitters.faust.text import atom, comment, identifier, quoted
+from emitters.faust.text import RESERVED, atom, comment, identifier, quoted
 from ir.cycles import components
 from ir.errors import IRError
 from ir.graph import Graph, Node, Program
-from ir.interpreter import PER_SAMPLE
 from ir.passes import fold, merge, prune
-from ir.verify import DTYPES, verify, verify_program
+from ir.verify import verify, verify_program
 
 NEEDS = {"section": ("keep",), "one_pole": ("keep",)}
 """Helpers that use helpers."""
@@ -66,7 +66,7 @@ class Writer:
     def unique(self, name: str) -> str:
         """The name, or where it is taken the name with a number; taken from now on."""
         free, count = name, 2
-        while free in self.names:
+        while free in self.names or free in RESERVED:
             free, count = f"{name}{count}", count + 1
         self.names.add(free)
         return free
@@ -132,13 +132,14 @@ def _node(writer: Writer, graph: Graph, program: Program, k: int, operands: list
         return program.coefficients[node.text("slot")].astype(object)
     if not node.type.size:
         return array((), node.shape)
-    folded = _folded(node, operands, [graph.nodes[s].type.kind for s in node.inputs])
-    if folded is not None:
-        return folded
+    kinds = [graph.nodes[s].type.kind for s in node.inputs]
+    number = folded(node, operands, kinds)
+    if number is not None:
+        return number
     writer.start(node.name, node.op)
     writer.additive = node.op in ADDITIVE
     mark = len(writer.definitions)
-    found = RULES[node.op](writer, node, *operands)
+    found = numbers_where_known(node, operands, kinds, RULES[node.op](writer, node, *operands))
     known = {value for operand in operands for value in operand.flat if isinstance(value, str)}
     known |= {d.name for d in writer.definitions[mark:] if isinstance(d, Definition)}
     result = np.empty(node.shape, object)
@@ -150,17 +151,6 @@ def _node(writer: Writer, graph: Graph, program: Program, k: int, operands: list
     if len(writer.definitions) > mark:
         writer.definitions.insert(mark, _caption(node))
     return result
-
-
-def _folded(node: Node, operands: list[Atoms], kinds: list[str]) -> Atoms | None:
-    """The numbers that an operation on numbers alone gives."""
-    if node.op not in PER_SAMPLE or not operands:
-        return None
-    if any(isinstance(value, str) for operand in operands for value in operand.flat):
-        return None
-    typed = [o.astype(DTYPES[kind]) for o, kind in zip(operands, kinds, strict=True)]
-    found = np.broadcast_to(PER_SAMPLE[node.op](node)(*typed), node.shape)
-    return array(found.ravel().tolist(), node.shape)
 
 
 def _caption(node: Node) -> str:

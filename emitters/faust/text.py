@@ -57,9 +57,10 @@ def product(a: Atom, b: Atom) -> tuple[int, str]:
             continue
         if value == 0:
             return 0, ""
-        sign = -sign if value < 0 else sign
-        if abs(value) != 1:
-            factors.append(number(abs(value)))
+        if value < 0 and abs(value) != 2**31:  # which as an integer has no positive counterpart
+            sign, value = -sign, -value
+        if value != 1:
+            factors.append(number(value))
     one = "1.0" if isinstance(a, float) or isinstance(b, float) else "1"
     return sign, "*".join(factors) or one
 

@@ -1,0 +1,67 @@
+"""The notebooks run, and what is stored in them is what they gave."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nbformat
+import pytest
+from ipykernel.kernelspec import write_kernel_spec
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+MOST_LINES = 40
+
+
+def execute(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
+    """Runs a notebook with this interpreter, in an empty folder.
+
+    A kernel spec of our own, which starts `sys.executable`: those that Jupyter would find may be
+    missing in a fresh environment, or belong to another one.
+    """
+    specs, work = folder / "kernels", folder / "work"
+    write_kernel_spec(specs / "python3")
+    work.mkdir()
+    found = KernelSpecManager(kernel_dirs=[str(specs)], ensure_native_kernel=False)
+    manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=found)
+    client = NotebookClient(
+        notebook, km=manager, timeout=600, resources={"metadata": {"path": str(work)}}
+    )
+    return client.execute(env=os.environ | {"JUPYTER_RUNTIME_DIR": str(folder / "runtime")})
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    return notebook
+
+
+def texts(notebook: nbformat.NotebookNode) -> list[str]:
+    """All that a notebook printed."""
+    outputs = [o for cell in notebook.cells if cell.cell_type == "code" for o in cell.outputs]
+    return ["".join(o.text) for o in outputs if o.output_type == "stream"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_stored_outputs_are_complete(path):
+    cells = [cell for cell in read(path).cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert all(o.output_type != "error" for cell in cells for o in cell.outputs)
+    lines = [line for cell in cells for line in cell.source.splitlines() if line.strip()]
+    assert len(lines) < MOST_LINES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_runs(path, tmp_path):
+    notebook = execute(read(path), tmp_path)
+    assert "FAUST equals JAX: True" in "".join(texts(notebook))
+    assert any("image/png" in o.get("data", {}) for c in notebook.cells for o in c.get("outputs", ()))
+    assert any("<audio" in str(o.get("data", "")) for c in notebook.cells for o in c.get("outputs", ()))
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS
