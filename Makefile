@@ -2,7 +2,7 @@
 #
 #   make demo               export the built-in reverb to out/demo
 #   make demo WAV=dry.wav   and play a sound file through it
-#   make test               tests of seconds;  make test-all: all of them
+#   make test               tests of seconds;  make test-slow: those of minutes
 #   make lint               ruff and pyright;  make format: put files into shape
 
 PYTHON ?= python3
@@ -14,7 +14,7 @@ OUT ?= out/demo
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
 
-.PHONY: demo test test-all lint format clean setup
+.PHONY: demo test test-slow lint format clean setup
 
 demo: $(READY)
 	$(BIN)/python -m adac_jax.export --name hall --out "$(OUT)" $(if $(WAV),--listen "$(WAV)")
@@ -24,8 +24,8 @@ demo: $(READY)
 test: $(READY)
 	$(PYTEST) -m "not slow"
 
-test-all: $(READY)
-	$(PYTEST)
+test-slow: $(READY)
+	$(PYTEST) -m slow
 
 lint: $(READY)
 	$(BIN)/ruff check .

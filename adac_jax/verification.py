@@ -16,7 +16,8 @@ from adac_jax.host import Library, Processor, versions
 from adac_jax.report import Check, Report, compare
 from adac_jax.tracing import Traced, trace
 from emitters import faust
-from ir import Program, run
+from ir import Program
+from ir.interpreter import run_for
 from ir.passes import expand_sos
 
 LIMIT_SINGLE = -120.0
@@ -25,7 +26,7 @@ LIMIT_DOUBLE = -240.0
 """dB re peak (1e-12) that float64 readings may differ from each other."""
 JUDGED = 4096
 """Samples that the interpreter, which is slow, runs at most."""
-JUDGED_OPERATIONS = 400_000
+JUDGED_OPERATIONS = 100_000
 """Operations that it computes at most for a test signal, at least 256 samples of it."""
 
 Reading = Callable[[np.ndarray], np.ndarray]
@@ -132,7 +133,7 @@ def verify_program(
                     checks.append(
                         compare(label, reading, "JAX float64", y, expected, limits[reading])
                     )
-                (y,) = _joined(run(program, *_split(program, x[:judged])))
+                (y,) = _joined(run_for(program, judged, *_split(program, x[:judged])))
                 checks.append(
                     compare(label, "interpreter", "JAX float64", y, expected[:judged], LIMIT_DOUBLE)
                 )

@@ -131,8 +131,19 @@ def program(
     *,
     prelude: str = "",
     sizes: Sequence[int] | None = None,
+    hold: bool = False,
 ) -> str:
-    """The whole text round the given row sums, in s0, s1, … and x."""
+    """The whole text round the given row sums, in s0, s1, … and x.
+
+    Args:
+        net: The network.
+        rows: The sum for each line.
+        y: The sum for the output.
+        prelude: Definitions the sums use.
+        sizes: Buffer lengths to force, as `ring_sizes` gives them.
+        hold: Put each s behind `attach`, so that it is one local variable in the generated code.
+            Otherwise each row would load the output of a recursive filter from memory again.
+    """
     n = net.size
 
     def line(source: str, delay: int, j: int) -> str:
@@ -141,7 +152,8 @@ def program(
         if sizes is not None and sizes[j] > 1 << net.m[j].bit_length():
             # The second read only makes the buffer longer; no code is generated for it.
             text = f"attach({text}, {source} @ {sizes[j] // 2})"
-        return f"  s{j} = ({text}) * {number(net.g[j])};"
+        text = f"({text}) * {number(net.g[j])}"
+        return f"  s{j} = attach({text}, 0);" if hold else f"  s{j} = {text};"
 
     inside = "\n".join(line(f"r{j}", net.m[j] - 1, j) for j in range(n))
     outside = "\n".join(line(f"u{j}", net.m[j], j) for j in range(n))
@@ -208,7 +220,7 @@ def gated(net: Network, sizes: Sequence[int] | None = None) -> str:
     """Literals, each row a balanced sum in a branch of its own."""
     rows = [f"{gated_sum(products(net.A[i]), i)} + {number(net.b[i])}*x" for i in range(net.size)]
     y = f"{gated_sum(products(net.c), net.size)} + {number(net.d)}*x"
-    return program(net, rows, y, prelude=GATE, sizes=sizes)
+    return program(net, rows, y, prelude=GATE, sizes=sizes, hold=True)
 
 
 def rings(net: Network) -> str:

@@ -67,7 +67,7 @@ FILTERS: dict[str, Callable[[Sequence[int]], nn.Module]] = {
 }
 
 
-def network(matrix: str, size: int, filters: str) -> nn.FDN:
+def network(size: int, matrix: str, filters: str) -> nn.FDN:
     """One input, one output, and a direct path."""
     m = nn.mutually_prime_delays(size, SHORTEST, LONGEST)
     absorption, direct = FILTERS[filters](m), np.ones((1, 1))
@@ -96,7 +96,7 @@ def measure(
     Returns:
         Seconds by name, what else was found, and `expected`.
     """
-    length = round(seconds * RATE)
+    length = max(1, round(seconds * RATE))
     impulse, noise = signals.impulse(length), signals.noise(length)
     spent: dict[str, float] = {}
     # Cold: nothing that JAX compiled before can be used again, as in a new process.
@@ -111,14 +111,11 @@ def measure(
     # round compiles anew. The constructors time the compiler alone.
     single = Processor(source, sample_rate=RATE)
     spent["compile_single"] = single.compile_seconds
+    check = compare("impulse", "FAUST", "JAX", single.render(impulse), expected, None)
     # Noise: after an impulse, filters decay to denormal numbers, which processors are slow with.
     spent["render"], _ = timed(lambda: single.render(noise))
-    check = compare("impulse", "FAUST", "JAX", single.render(impulse), expected, None)
-    found: dict[str, Any] = {
-        "operations": len(program.graph.nodes),
-        "characters": len(source),
-        "error": {"single": check.error / check.peak},
-    }
+    found: dict[str, Any] = {"operations": len(program.graph.nodes), "characters": len(source)}
+    found["error"] = {"single": check.error / check.peak}
     if double:
         with Library(source, precision="double", sample_rate=RATE) as library:
             spent["compile_double"] = library.compile_seconds
@@ -135,15 +132,11 @@ def run(options: argparse.Namespace, console: Console) -> list[dict[str, Any]]:
     rows: dict[tuple[int, str], dict[str, Any]] = {}
     expected: dict[tuple[int, str], np.ndarray] = {}
     # In turn, so that a busy minute of the machine does not fall on one network alone.
-    turns = [key for _ in range(options.repeats) for key in which]
-    for key in track(turns, "measuring", console=console, transient=True):
-        size, matrix = key
-        model = network(matrix, size, options.filters)
-        spent, found, expected[key] = measure(
-            model, options.seconds, options.double, expected.get(key)
-        )
+    for key in track(which * options.repeats, "measuring", console=console, transient=True):
+        model, known = network(key[0], key[1], options.filters), expected.get(key)
+        spent, found, expected[key] = measure(model, options.seconds, options.double, known)
         rounds[key].append(spent)
-        rows[key] = {"size": size, "matrix": matrix, **found}
+        rows[key] = {"size": key[0], "matrix": key[1], **found}
     return [rows[key] | summary(rounds[key], options.seconds) for key in which]
 
 
@@ -157,11 +150,11 @@ def summary(rounds: Sequence[dict[str, float]], seconds: float) -> dict[str, Any
 
 
 def table(rows: Sequence[dict[str, Any]], title: str) -> Table:
-    """One row a network: medians, and the least where a column says so."""
-    view = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
-    heads = [f"{when} [ms]" for when in ("trace, cold", "trace", "emit")]
-    heads += [f"compile {precision} (best) [ms]" for precision in ("single", "double")]
-    for head in ("N", "matrix", *heads, "× real time (best)", "error, single", "error, double"):
+    """One row a network."""
+    note = "times in ms, speed in × real time, errors re peak; medians (and the best)"
+    view = Table(title=f"{title}\n{note}", title_justify="left", show_edge=False, pad_edge=False)
+    heads = "N", "matrix", "trace,\ncold", "trace", "emit", "compile\nsingle", "compile\ndouble"
+    for head in (*heads, "speed", "error,\nsingle", "error,\ndouble"):
         view.add_column(head, justify="left" if head == "matrix" else "right")
     for row in rows:
         cells = [milliseconds(row["median"][name]) for name in ("trace_cold", "trace", "emit")]
@@ -241,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(table(rows, title))
     options.out.mkdir(parents=True, exist_ok=True)
     settings = {k: v for k, v in vars(options).items() if k != "out"} | {"sample_rate": RATE}
-    machine = {"machine": platform.machine(), "system": platform.system(), "cpus": os.cpu_count()}
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
     used = versions() | {"jax": jax.__version__, "python": platform.python_version()}
     report = {"settings": settings, "machine": machine, "versions": used, "rows": rows}
     (options.out / "roundtrip.json").write_text(json.dumps(report, indent=1) + "\n", "utf-8")

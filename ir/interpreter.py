@@ -22,8 +22,8 @@ Value = np.ndarray
 PerSample = Callable[..., Value]
 PER_SAMPLE: dict[str, Callable[[Node], PerSample]] = {}
 """For each stateless operation: node -> (inputs at one sample -> output at that sample)."""
-OVER_TIME: dict[str, Callable[..., Value]] = {}
-"""For each operation of time: (node, t, pasts of its inputs, past of its output) -> output at t."""
+OVER_TIME: dict[str, Callable[..., Callable[[int], Value]]] = {}
+"""For each operation of time: (node, pasts of its inputs, past of its output) -> (t -> output)."""
 
 
 def run(program: Program, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -54,20 +54,24 @@ def run_for(program: Program, length: int, *inputs: np.ndarray) -> tuple[np.ndar
     graph = expand_sos(program.graph)
     past: list[Value] = [np.zeros((length, *node.shape), _kept(node)) for node in graph.nodes]
     steps: list[Callable[[int], None]] = []
-    sequence = order(graph)
-    sequence.sort(key=lambda k: graph.nodes[k].op not in ("input", "coefficient", "constant"))
-    for k in sequence:
+    fixed: dict[int, Value] = {}
+    for k in order(graph):
+        node = graph.nodes[k]
+        if node.op == "coefficient":
+            fixed[k] = program.coefficients[node.text("slot")]
+        elif node.op == "constant":
+            fixed[k] = np.asarray(node["value"], past[k].dtype)
+        elif node.op in PER_SAMPLE and all(s in fixed for s in node.inputs):
+            # The same at every sample, so once is enough.
+            with np.errstate(all="ignore"):
+                fixed[k] = np.asarray(PER_SAMPLE[node.op](node)(*(fixed[s] for s in node.inputs)))
+        if k in fixed:
+            past[k] = np.broadcast_to(fixed[k], past[k].shape)
+    for k in order(graph):
         node = graph.nodes[k]
         if node.op == "input":
             past[k][:] = inputs[node.int("index")]
-        elif node.op in ("coefficient", "constant"):
-            value = (
-                program.coefficients[node.text("slot")]
-                if node.op == "coefficient"
-                else node["value"]
-            )
-            past[k] = np.broadcast_to(np.asarray(value, past[k].dtype), past[k].shape)
-        else:
+        elif k not in fixed:
             steps.append(_step(node, past[k], [past[s] for s in node.inputs]))
     with np.errstate(all="ignore"):
         for t in range(length):
@@ -87,10 +91,10 @@ def _kept(node: Node) -> Any:
 
 def _step(node: Node, out: Value, sources: list[Value]) -> Callable[[int], None]:
     if node.op in OVER_TIME:
-        compute = OVER_TIME[node.op]
+        compute = OVER_TIME[node.op](node, sources, out)
 
         def over_time(t: int) -> None:
-            out[t] = compute(node, t, sources, out)
+            out[t] = compute(t)
 
         return over_time
     function = PER_SAMPLE[node.op](node)
@@ -180,7 +184,7 @@ PER_SAMPLE |= {
 
 
 def _over_time(op: str):
-    def register(function: Callable[..., Value]) -> Callable[..., Value]:
+    def register(function: Callable[..., Callable[[int], Value]]) -> Any:
         OVER_TIME[op] = function
         return function
 
@@ -195,34 +199,55 @@ def _at(past: Value, t: np.ndarray) -> Value:
 
 
 @_over_time("delay")
-def _delay(node: Node, t: int, sources: list[Value], out: Value) -> Value:
+def _delay(node: Node, sources: list[Value], out: Value) -> Callable[[int], Value]:
     samples = np.array(node.ints("samples"), np.int64)
-    y = _at(sources[0], t - samples)
-    if len(sources) == 1 or t >= samples.max(initial=0):
-        return y
-    # The whole array of initial values is the second input, the same at every sample.
-    return np.where((t < samples).reshape(node.shape), sources[1][t][t], y)
+    longest = samples.max(initial=0)
+
+    def compute(t: int) -> Value:
+        y = _at(sources[0], t - samples)
+        if len(sources) == 1 or t >= longest:
+            return y
+        # The whole array of initial values is the second input, the same at every sample.
+        return np.where((t < samples).reshape(node.shape), sources[1][t][t], y)
+
+    return compute
 
 
 @_over_time("variable_delay")
-def _variable_delay(node: Node, t: int, sources: list[Value], out: Value) -> Value:
-    samples = np.clip(sources[1][t].ravel(), node.int("minimum"), node.int("maximum"))
-    return _at(sources[0], t - samples)
+def _variable_delay(node: Node, sources: list[Value], out: Value) -> Callable[[int], Value]:
+    low, high = node.int("minimum"), node.int("maximum")
+    x, lengths = sources
+    return lambda t: _at(x, t - np.clip(lengths[t].ravel(), low, high))
 
 
 @_over_time("fir")
-def _fir(node: Node, t: int, sources: list[Value], out: Value) -> Value:
-    x, taps = sources[0], sources[1][t]
-    count = min(len(taps), t + 1)
-    return np.sum(taps[:count] * x[t - count + 1 : t + 1][::-1], axis=0)
+def _fir(node: Node, sources: list[Value], out: Value) -> Callable[[int], Value]:
+    x, taps = sources
+
+    def compute(t: int) -> Value:
+        count = min(taps.shape[1], t + 1)
+        return np.sum(taps[t][:count] * x[t - count + 1 : t + 1][::-1], axis=0)
+
+    return compute
 
 
 @_over_time("iir")
-def _iir(node: Node, t: int, sources: list[Value], out: Value) -> Value:
-    x, b, a = sources[0], sources[1][t], sources[2][t]
-    b, a = (b / a[0]).astype(np.longdouble), (a / a[0]).astype(np.longdouble)
-    reach = min(len(b), t + 1)
-    y = np.sum(b[:reach] * x[t - reach + 1 : t + 1][::-1], axis=0)
-    y = y - np.sum(a[1:reach] * out[t - reach + 1 : t][::-1], axis=0)
-    # State k of the transposed direct form II reaches the output k samples later.
-    return y + sources[3][t][t] if len(sources) == 4 and t < len(b) - 1 else y
+def _iir(node: Node, sources: list[Value], out: Value) -> Callable[[int], Value]:
+    x, b, a, *state = sources
+    order = b.shape[1] - 1
+    fixed = b.strides[0] == a.strides[0] == 0 and len(x) > 0  # the same at every sample
+
+    def normalised(t: int) -> tuple[Value, Value]:
+        return tuple((c[t] / a[t][0]).astype(np.longdouble) for c in (b, a))  # type: ignore
+
+    once = normalised(0) if fixed else None
+
+    def compute(t: int) -> Value:
+        B, A = once or normalised(t)
+        reach = min(order + 1, t + 1)
+        y = np.sum(B[:reach] * x[t - reach + 1 : t + 1][::-1], axis=0)
+        y = y - np.sum(A[1:reach] * out[t - reach + 1 : t][::-1], axis=0)
+        # State k of the transposed direct form II reaches the output k samples later.
+        return y + state[0][t][t] if state and t < order else y
+
+    return compute

@@ -18,7 +18,8 @@ SMALL = ["--sizes", "2", "4", "--seconds", "0.1", "--repeats", "1"]
 @pytest.fixture(scope="module")
 def roundtrip():
     spec = importlib.util.spec_from_file_location("roundtrip", FOLDER / "roundtrip.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

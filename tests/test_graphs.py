@@ -41,7 +41,7 @@ def depth(steps: tuple[Step, ...]) -> int:
     return max((1 + depth(s.body) for s in steps if isinstance(s, Loop)), default=0)
 
 
-@settings(max_examples=260, **QUIET)
+@settings(max_examples=230, **QUIET)
 @given(samples())
 def test_faust(sample: Sample):
     program, inputs, length = sample.program, sample.inputs, sample.length

@@ -136,7 +136,7 @@ def close_loop(
     for head, source, axis, result in zip(heads, sources, axes, results, strict=False):
         returned = _signal(w, result, axis)
         returned = w.full(returned, w.builder.type(head).shape)
-        w.builder.define(head, "add", source, returned, name=w.label())
+        w.builder.define(head, "add", source, returned, name=w.label() or "loop")
     return [*inside, *results[len(heads) :]]
 
 
