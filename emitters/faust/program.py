@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-
-from emitters.faust.folding import folded, numbers_where_known
-from emitters.faust.recursion import open_loops
-from emitters.faust.rules import ADDITIVE, FOREIGN, RULES, Atoms, array
-from emitters.faust.sections import HELPERS
-from emitters.faust.text import RESERVED, atom, comment, identifier, quoted
 from ir.cycles import components
 from ir.errors import IRError
 from ir.graph import Graph, Node, Program
 from ir.passes import fold, merge, prune
 from ir.verify import verify, verify_program
 
-NEEDS = {"section": ("keep",), "one_pole": ("keep",)}
+from emitters.faust.definitions import Definition, Function, Line, functions, with_barriers
+from emitters.faust.folding import folded, numbers_where_known
+from emitters.faust.recursion import open_loops
+from emitters.faust.rules import ADDITIVE, FOREIGN, LINEAR, RULES, Atoms, array
+from emitters.faust.sections import HELPERS
+from emitters.faust.text import RESERVED, atom, comment, identifier, quoted
+
+NEEDS = {"gated": ("rate",), "section": ("keep",), "one_pole": ("keep",)}
 """Helpers that use helpers."""
-
-WORD = re.compile(r"[A-Za-z_]\w*")
-
-
-@dataclass
-class Definition:
-    """A line `name = text;`; `additive` if it is a sum that may need a barrier."""
-
-    name: str
-    text: str
-    additive: bool
 
 
 @dataclass
@@ -42,7 +32,8 @@ class Writer:
     helpers: set[str] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
     base: str = ""
-    additive: bool = False
+    family: str = ""
+    gates: int = 0
 
     def helper(self, name: str) -> str:
         """Notes that a helper is used; returns its name."""
@@ -52,12 +43,18 @@ class Writer:
     def name(self, expression: str, hint: str) -> str:
         """Defines a signal of its own for an expression; returns its name."""
         full = self.unique(f"{self.base}_{hint}") if hint else self.base
-        self.definitions.append(Definition(full, expression, self.additive))
+        self.definitions.append(Definition(full, expression, self.family))
         return full
 
     def argument(self, index: tuple[int, ...]) -> str:
         """The name of an argument of the function, one channel of a node."""
         return self.unique("_".join((self.base, *map(str, index)))) if index else self.base
+
+    def gate(self) -> int:
+        """A number that no other gate of the program has."""
+        self.gates += 1
+        self.helper("gated")
+        return self.gates
 
     def start(self, name: str, fallback: str) -> None:
         """Chooses a base name that no other node has."""
@@ -95,7 +92,7 @@ def emit(program: Program) -> str:
         if k not in atoms:
             atoms[k] = _node(writer, graph, program, k, [atoms[s] for s in graph.nodes[k].inputs])
     results = [atom(value) for k in graph.outputs for value in atoms[k].flat]
-    lines = _barriers(writer, results)
+    lines = with_barriers(writer.definitions, results, lambda: writer.helper("keep"))
     back = sum(graph.nodes[k].type.size for k in graph.outputs[: opened.ports])
     return _text(program.graph, writer, lines, arguments, results, back)
 
@@ -137,7 +134,7 @@ def _node(writer: Writer, graph: Graph, program: Program, k: int, operands: list
     if number is not None:
         return number
     writer.start(node.name, node.op)
-    writer.additive = node.op in ADDITIVE
+    writer.family = "sum" if node.op in ADDITIVE else "linear" if node.op in LINEAR else ""
     mark = len(writer.definitions)
     found = numbers_where_known(node, operands, kinds, RULES[node.op](writer, node, *operands))
     known = {value for operand in operands for value in operand.flat if isinstance(value, str)}
@@ -158,35 +155,10 @@ def _caption(node: Node) -> str:
     return comment(f"{node.name or '(unnamed)'}: {node.op}{note}")
 
 
-def _barriers(writer: Writer, results: list[str]) -> list[str]:
-    """The lines as text, with a barrier round each sum that is used more than once.
-
-    FAUST's normal form multiplies out sums that are used twice, which turns a butterfly of
-    O(N log N) into O(N²); `attach` stops it at no cost.
-    """
-    uses: dict[str, int] = {}
-    for line in writer.definitions:
-        if isinstance(line, Definition):
-            for word in WORD.findall(line.text):
-                uses[word] = uses.get(word, 0) + 1
-    for word in results:
-        uses[word] = uses.get(word, 0) + 1
-    lines = []
-    for line in writer.definitions:
-        if isinstance(line, str):
-            lines.append(line)
-            continue
-        text = line.text
-        if line.additive and uses.get(line.name, 0) > 1:
-            text = f"{writer.helper('keep')}({text})"
-        lines.append(f"{line.name} = {text};")
-    return lines
-
-
 def _text(
     graph: Graph,
     writer: Writer,
-    lines: list[str],
+    lines: list[Line],
     arguments: list[str],
     results: list[str],
     back: int,
@@ -207,20 +179,29 @@ def _text(
             head.append(HELPERS[name].rstrip())
     if writer.helpers:
         head.append("")
-    function = f"model({', '.join(arguments)})" if arguments else "model"
-    body = [f"{function} =", _wrapped(results)]
-    if lines:
-        body += ["with {", *(f"    {line}" for line in lines), "}"]
-    body[-1] += ";"
+    parts = functions(lines, arguments, results)
+    names = ["model"] if len(parts) == 1 else [f"part_{k + 1}" for k in range(len(parts))]
+    body = [line for name, part in zip(names, parts, strict=True) for line in _function(name, part)]
+    if len(parts) > 1:
+        body.append(f"model = {' : '.join(names)};")
     front = len(results) - back
     if back:
         call = f"model ~ par(i, {back}, _) : (par(i, {back}, !), par(i, {front}, _))"
     else:
         call = "model"
-    return "\n".join([*head, *body, "", f"process = {call};", ""])
+    return "\n".join([*head, *body, f"process = {call};", ""])
 
 
-def _wrapped(names: list[str]) -> str:
+def _function(name: str, part: Function) -> list[str]:
+    head = f"{name}({', '.join(part.arguments)})" if part.arguments else name
+    text = [f"{head} =", _wrapped(part.results)]
+    if part.lines:
+        text += ["with {", *(f"    {line}" for line in part.lines), "}"]
+    text[-1] += ";"
+    return [*text, ""]
+
+
+def _wrapped(names: Sequence[str]) -> str:
     rows, row = [], ""
     for k, name in enumerate(names):
         piece = name + (", " if k < len(names) - 1 else "")

@@ -8,16 +8,16 @@ compute. Moving channels about costs nothing: it only moves names.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import numpy as np
-
-from emitters.faust.sections import Call, delayed, direct_form, second_order
-from emitters.faust.text import Atom, atom, product, total
 from ir.errors import IRError
 from ir.graph import Node
 from ir.ops import parse_subscripts
+
+from emitters.faust.sections import Call, delayed, direct_form, second_order
+from emitters.faust.text import Atom, atom, balanced, product, total
 
 Atoms = np.ndarray
 """An object array of atoms or of expressions."""
@@ -34,11 +34,22 @@ class Context(Protocol):
         """Defines a signal of its own for an expression; returns its name."""
         ...
 
+    def gate(self) -> int:
+        """A number that no other gate of the program has."""
+        ...
+
 
 Rule = Callable[..., Atoms]
 RULES: dict[str, Rule] = {}
 ADDITIVE = frozenset({"add", "sub", "sum", "einsum", "fir"})
 """Operations whose results are sums: where two others use one, it gets a barrier."""
+LONG_ROW = 14
+"""From this many terms on, a row of a matrix is put behind a gate of its own: a branch that is
+always taken, behind which LLVM adds the products of several signals at once (docs/dense-matrices.md)."""
+GATES = 60_000
+"""A gate's number divided by 65,536 is a sample rate below any that there is."""
+LINEAR = frozenset({"delay", "mul", "neg"})
+"""Operations that FAUST multiplies sums out through."""
 
 
 def rule(*ops: str) -> Callable[[Rule], Rule]:
@@ -77,18 +88,12 @@ TEMPLATES = {
     "exp": "exp({x})", "exp2": "pow(2.0, {x})", "log": "log({x})", "sin": "sin({x})",
     "cos": "cos({x})", "tan": "tan({x})", "asin": "asin({x})", "acos": "acos({x})",
     "atan": "atan({x})", "logistic": "1.0/(1.0 + exp(min(80.0, 0-{x})))", "floor": "floor({x})",
-    "ceil": "ceil({x})", "round": "rint({x})", "sub": "{x} - {y}", "div": "{x}/{y}",
+    "ceil": "ceil({x})", "round": "rint({x})", "div": "{x}/{y}",
     "rem": "fmod({x}, {y})", "pow": "pow({x}, {y})", "atan2": "atan2({x}, {y})",
     "maximum": "max({x}, {y})", "minimum": "min({x}, {y})", "eq": "{x} == {y}",
     "ne": "{x} != {y}", "lt": "{x} < {y}", "le": "{x} <= {y}", "gt": "{x} > {y}",
-    "ge": "{x} >= {y}", "and": "{x} & {y}", "or": "{x} | {y}", "xor": "xor({x}, {y})",
-    "select": "select2({x}, {z}, {y})",
+    "ge": "{x} >= {y}", "or": "{x} | {y}", "xor": "xor({x}, {y})",
 }  # fmt: skip
-
-
-def text_one(kind: str) -> str:
-    """One, as a number of a kind."""
-    return "1.0" if kind == "real" else "1"
 
 
 FOREIGN = (
@@ -141,10 +146,10 @@ def _convert(c: Context, node: Node, x: Atoms) -> Atoms:
 def _integer_pow(c: Context, node: Node, x: Atoms) -> Atoms:
     n = node.int("exponent")
 
-    def power(v: Atom) -> str:
+    def power(v: Atom) -> Atom:
         text = atom(v)
         if n == 0:
-            return text_one(node.type.kind)
+            return 1.0 if node.type.kind == "real" else 1
         is_int = node.type.kind == "int"
         positive = "*".join([text] * abs(n)) if abs(n) <= 8 else f"pow({text}, {abs(n)})"
         if is_int and abs(n) > 8:
@@ -154,41 +159,88 @@ def _integer_pow(c: Context, node: Node, x: Atoms) -> Atoms:
     return array(map(power, x.ravel()), node.shape)
 
 
-@rule("add")
-def _add(c: Context, node: Node, x: Atoms, y: Atoms) -> Atoms:
-    pairs = zip(
-        np.broadcast_to(x, node.shape).flat, np.broadcast_to(y, node.shape).flat, strict=True
-    )
-    return array((_sum(c, pair, node.type.kind) for pair in pairs), node.shape)
+def _linear(c: Context, pairs: Iterable[tuple[Atom, Atom]], kind: str, gated: bool = False) -> Atom:
+    """A sum of products: a number where all factors are, a name where it comes to one.
+
+    Numbers stay numbers as far as they go. A barrier round what FAUST can compute by itself makes
+    its LLVM stage fail an assertion, which ends the process (2.85.9: `x + 0.5*attach(0.0, 0)`).
+    """
+    known: float = 0
+    terms: list[tuple[int, str]] = []
+    for a, b in pairs:
+        if isinstance(a, str) or isinstance(b, str):
+            terms.append(product(a, b))
+        else:
+            known += a * b
+    terms = [term for term in terms if term[0]]
+    if not terms:
+        return float(known) if kind == "real" else int(known)
+    if known:
+        terms.append(product(known, 1))
+    if len(terms) == 1 and terms[0][0] > 0 and terms[0][1].isidentifier():
+        return terms[0][1]
+    if gated and len(terms) >= LONG_ROW and kind == "real" and (gate := c.gate()) <= GATES:
+        return f"gated({gate}, {balanced(terms)})"
+    return _total(c, terms)
 
 
-def _sum(c: Context, values: object, kind: str) -> Atom:
-    """A sum, or the one atom it comes to."""
-    kept = [v for v in values if isinstance(v, str) or v != 0]  # type: ignore[attr-defined]
-    if len(kept) == 1:
-        return kept[0]
-    return _total(c, [product(v, 1) for v in kept], kind)
-
-
-def _total(c: Context, terms: list[tuple[int, str]], kind: str = "real") -> str:
-    text = total(terms, "0.0" if kind == "real" else "0")
+def _total(c: Context, terms: list[tuple[int, str]]) -> str:
+    text = total(terms)
     if "keep(" in text:
         c.helper("keep")
     return text
 
 
+def _pairs(node: Node, x: Atoms, y: Atoms) -> Iterable[tuple[Atom, Atom]]:
+    full = (np.broadcast_to(o, node.shape).flat for o in (x, y))
+    return zip(*full, strict=True)
+
+
+@rule("add")
+def _add(c: Context, node: Node, x: Atoms, y: Atoms) -> Atoms:
+    pairs = _pairs(node, x, y)
+    return array((_linear(c, ((a, 1), (b, 1)), node.type.kind) for a, b in pairs), node.shape)
+
+
+@rule("sub")
+def _sub(c: Context, node: Node, x: Atoms, y: Atoms) -> Atoms:
+    def difference(a: Atom, b: Atom) -> Atom:
+        return _linear(c, () if a is b or a == b else ((a, 1), (b, -1)), node.type.kind)
+
+    return array((difference(a, b) for a, b in _pairs(node, x, y)), node.shape)
+
+
 @rule("mul")
 def _mul(c: Context, node: Node, x: Atoms, y: Atoms) -> Atoms:
-    pairs = zip(
-        np.broadcast_to(x, node.shape).flat, np.broadcast_to(y, node.shape).flat, strict=True
-    )
-    return array((_total(c, [product(a, b)], node.type.kind) for a, b in pairs), node.shape)
+    pairs = _pairs(node, x, y)
+    return array((_linear(c, (pair,), node.type.kind) for pair in pairs), node.shape)
+
+
+@rule("and")
+def _and(c: Context, node: Node, x: Atoms, y: Atoms) -> Atoms:
+    def both(a: Atom, b: Atom) -> Atom:
+        is_zero = any(not isinstance(v, str) and v == 0 for v in (a, b))
+        return 0 if is_zero else f"{atom(a)} & {atom(b)}"
+
+    return array((both(a, b) for a, b in _pairs(node, x, y)), node.shape)
+
+
+@rule("select")
+def _select(c: Context, node: Node, condition: Atoms, x: Atoms, y: Atoms) -> Atoms:
+    full = (np.broadcast_to(o, node.shape).flat for o in (condition, x, y))
+
+    def chosen(which: Atom, a: Atom, b: Atom) -> Atom:
+        if not isinstance(which, str):
+            return a if which else b
+        return f"select2({which}, {atom(b)}, {atom(a)})"
+
+    return array((chosen(*line) for line in zip(*full, strict=True)), node.shape)
 
 
 @rule("sum")
 def _reduce_sum(c: Context, node: Node, x: Atoms) -> Atoms:
     rows = _rows(x, node.ints("axes"))
-    return array((_sum(c, row, node.type.kind) for row in rows), node.shape)
+    return array((_linear(c, ((v, 1) for v in row), node.type.kind) for row in rows), node.shape)
 
 
 def _rows(x: Atoms, axes: tuple[int, ...]) -> Atoms:
@@ -199,7 +251,7 @@ def _rows(x: Atoms, axes: tuple[int, ...]) -> Atoms:
     return moved.reshape(math.prod(sizes[: len(kept)]), math.prod(sizes[len(kept) :]))
 
 
-def _nested(template: str) -> Rule:
+def _nested(template: str, combine: Callable[[list], Atom]) -> Rule:
     def reduce(c: Context, node: Node, x: Atoms) -> Atoms:
         def fold(values: list[str]) -> str:
             if len(values) == 1:
@@ -207,16 +259,24 @@ def _nested(template: str) -> Rule:
             half = len(values) // 2
             return template.format(fold(values[:half]), fold(values[half:]))
 
-        empty = [text_one(node.type.kind)]
-        rows = _rows(x, node.ints("axes"))
-        return array((fold([atom(v) for v in row] or empty) for row in rows), node.shape)
+        def reduced(row: Atoms) -> Atom:
+            names = [v for v in row if isinstance(v, str)]
+            numbers = [v for v in row if not isinstance(v, str)]
+            if numbers or not names:
+                known = combine(numbers)
+                if not names or (combine is math.prod and known == 0):
+                    return float(known) if node.type.kind == "real" else int(known)
+                names.append(atom(known))
+            return fold(names)
+
+        return array(map(reduced, _rows(x, node.ints("axes"))), node.shape)
 
     return reduce
 
 
-rule("prod")(_nested("({}*{})"))
-rule("max")(_nested("max({}, {})"))
-rule("min")(_nested("min({}, {})"))
+rule("prod")(_nested("({}*{})", math.prod))
+rule("max")(_nested("max({}, {})", max))
+rule("min")(_nested("min({}, {})", min))
 
 
 @rule("einsum")
@@ -235,7 +295,7 @@ def _einsum(c: Context, node: Node, x: Atoms, y: Atoms) -> Atoms:
 
     a, b = spread(x, left), spread(y, right)
     lines = (
-        _total(c, [product(u, v) for u, v in zip(p, q, strict=True)], node.type.kind)
+        _linear(c, zip(p, q, strict=True), node.type.kind, gated=True)
         for p, q in zip(a, b, strict=True)
     )
     return array(lines, node.shape)
@@ -308,6 +368,8 @@ def _variable_delay(c: Context, node: Node, x: Atoms, d: Atoms) -> Atoms:
     pairs = zip(x.flat, d.flat, strict=True)
 
     def read(v: Atom, n: Atom) -> Atom:
+        if v == 0:
+            return v
         if not isinstance(n, str):
             return _late(v, min(high, max(low, int(n))))
         # The outer bounds are for the compiler, which `within` has made forget all others.
@@ -321,6 +383,10 @@ def _fir(c: Context, node: Node, x: Atoms, taps: Atoms) -> Atoms:
     flat = taps.reshape(len(taps), x.size)
     lines = []
     for k, v in enumerate(x.flat):
+        heard = np.flatnonzero(flat[:, k])
+        if v == 0 or not heard.size or (heard.max() == 0 and not isinstance(v, str)):
+            lines.append(float(flat[0, k] * v) if heard.size and v != 0 else 0.0)
+            continue
         terms = [product(h, delayed(atom(v), n)) for n, h in enumerate(flat[:, k])]
         lines.append(_total(c, terms))
     return array(lines, node.shape)
@@ -330,8 +396,7 @@ def _fir(c: Context, node: Node, x: Atoms, taps: Atoms) -> Atoms:
 def _iir(c: Context, node: Node, x: Atoms, b: Atoms, a: Atoms, *state: Atoms) -> Atoms:
     columns = [o.reshape(len(o), x.size) for o in (b, a, *state)]
     lines = [
-        _filtered(c, node, atom(v), *(column[:, k] for column in columns))
-        for k, v in enumerate(x.flat)
+        _filtered(c, node, v, *(column[:, k] for column in columns)) for k, v in enumerate(x.flat)
     ]
     return array(lines, node.shape)
 
@@ -344,28 +409,31 @@ def _sos(c: Context, node: Node, x: Atoms, sos: Atoms, *state: Atoms) -> Atoms:
     for k, v in enumerate(x.flat):
         signal: Atom = v
         for n in range(len(sections)):
-            if n and signal != v:
+            if n and signal != v and isinstance(signal, str):
                 signal = c.name(atom(signal), f"{k}_{n}")
             start = [s[n, :, k] for s in states]
             row = sections[n, :, k]
-            signal = _filtered(c, node, atom(signal), row[:3], row[3:], *start)
+            signal = _filtered(c, node, signal, row[:3], row[3:], *start)
         lines.append(signal)
     return array(lines, node.shape)
 
 
 def _filtered(
-    c: Context, node: Node, x: str, b: Atoms, a: Atoms, state: Atoms | None = None
-) -> str:
+    c: Context, node: Node, signal: Atom, b: Atoms, a: Atoms, state: Atoms | None = None
+) -> Atom:
     """One recursive filter of any order on one channel."""
     if a[0] == 0:
         raise IRError(f"The filter {node.name or node.op!r} has a_0 = 0, by which it must divide.")
     numeric = not any(isinstance(v, str) for v in (*b, *a))
     resting = state is None or not any(isinstance(v, str) or v != 0 for v in state)
+    if resting and (signal == 0 or not any(isinstance(v, str) or v != 0 for v in b)):
+        return 0.0
+    x = atom(signal)
     if numeric and resting and len(b) <= 3:
         pad = [0.0] * (3 - len(b))
         call: Call | None = second_order([*b, *pad], [*a, *pad])
         if call is None:
-            return x
+            return signal
         c.helper(call.helper)
         return call.text(x)
     extra = []

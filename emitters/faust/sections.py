@@ -50,6 +50,14 @@ with {
     back(y) = 0 - a1*y - a2*y';
 };
 """,
+    "rate": """\
+rate = float(max(1, fconstant(int fSamplingFreq, <math.h>)));
+""",
+    "gated": """\
+// The same sum, behind a condition that always holds and that the compiler cannot know, a different
+// one for each row: it makes LLVM add the products of a row in vectors. 10 times faster at 64 lines.
+gated(k, row) = select2(rate > k/65536.0, 0.0, row);
+""",
     "within": """\
 // The integer n within low and high. Written so that FAUST knows no bounds of n: it takes inputs to
 // lie in -1 to 1, and would make a delay line too short for what it derives from that.

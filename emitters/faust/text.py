@@ -23,8 +23,8 @@ fmod log log10 max min pow remainder rint round sin sqrt tan xor assertbounds lo
 singleprecision doubleprecision quadprecision fixedpointprecision upsampling downsampling
 """
 OURS = """
-keep section one_pole direct within impulse model expm1 log1p sinh cosh tanh asinh acosh atanh
-cbrt erf erfc
+keep gated rate section one_pole direct within impulse model
+expm1 log1p sinh cosh tanh asinh acosh atanh cbrt erf erfc
 """
 RESERVED = frozenset((KEYWORDS + OURS).split())
 """Words of FAUST, and our helpers and functions of the C library: no signal may be called so."""
@@ -63,6 +63,14 @@ def product(a: Atom, b: Atom) -> tuple[int, str]:
             factors.append(number(value))
     one = "1.0" if isinstance(a, float) or isinstance(b, float) else "1"
     return sign, "*".join(factors) or one
+
+
+def balanced(terms: Sequence[tuple[int, str]]) -> str:
+    """The text of a sum added up in pairs, which FAUST's front end takes faster than a chain."""
+    if len(terms) <= 2:
+        return _joined(terms)
+    half = (len(terms) + 1) // 2
+    return f"({balanced(terms[:half])}) + ({balanced(terms[half:])})"
 
 
 def total(terms: Iterable[tuple[int, str]], zero: str = "0.0") -> str:
