@@ -14,8 +14,9 @@ MANY_USES = 14
 (a dense loop of 64 lines with a one-pole a line ran at 17 times real time in place of 106)."""
 
 MANY_PATHS = 4096
-"""FAUST evaluates what a name stands for once for each way from the name to the arguments of its
-function. A butterfly doubles them at each level: three Hadamard matrices of 64 in a row have 2^18."""
+"""FAUST's front end takes time in proportion to the ways from a name to its function's arguments. A
+butterfly doubles them at each level: three Hadamard matrices of 64 in a row have 2^18, and compiled
+for 65 s in one function, 1.7 s in several."""
 DEEP = 256
 """Definitions that use each other in a chain; some thousands overflow the compiler's stack."""
 

@@ -34,6 +34,7 @@ class Writer:
     base: str = ""
     family: str = ""
     gates: int = 0
+    offsets: set[int] = field(default_factory=set)
 
     def helper(self, name: str) -> str:
         """Notes that a helper is used; returns its name."""
@@ -55,6 +56,20 @@ class Writer:
         self.gates += 1
         self.helper("gated")
         return self.gates
+
+    def ring(self, samples: int) -> int:
+        """What a delay line must reach back to get a buffer of its own length; 0 if it has one.
+
+        FAUST reads a line at (t + size - delay) & (size - 1), with a power of two for the size. Two
+        lines of equal size - delay share that sum, and what is shared is not read in vectors: at
+        128 lines, two such pairs halve the speed.
+        """
+        delay = samples + 1  # what the line has with the sample of `~`
+        size = natural = 1 << delay.bit_length()
+        while size - delay in self.offsets and size < 4 * natural:
+            size *= 2
+        self.offsets.add(size - delay)
+        return size // 2 if size > natural else 0
 
     def start(self, name: str, fallback: str) -> None:
         """Chooses a base name that no other node has."""

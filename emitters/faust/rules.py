@@ -38,14 +38,18 @@ class Context(Protocol):
         """A number that no other gate of the program has."""
         ...
 
+    def ring(self, samples: int) -> int:
+        """What a delay line must reach back to get a buffer of its own length; 0 if it has one."""
+        ...
+
 
 Rule = Callable[..., Atoms]
 RULES: dict[str, Rule] = {}
 ADDITIVE = frozenset({"add", "sub", "sum", "einsum", "fir"})
 """Operations whose results are sums: where two others use one, it gets a barrier."""
 LONG_ROW = 14
-"""From this many terms on, a row of a matrix is put behind a gate of its own: a branch that is
-always taken, behind which LLVM adds the products of several signals at once (docs/dense-matrices.md)."""
+"""From this many terms on, a row of a matrix is put behind a gate of its own: a branch that is always
+taken, behind which LLVM adds the products of several signals at once (docs/dense-matrices.md)."""
 GATES = 60_000
 """A gate's number divided by 65,536 is a sample rate below any that there is."""
 LINEAR = frozenset({"delay", "mul", "neg"})
@@ -338,8 +342,11 @@ def _take(c: Context, node: Node, x: Atoms) -> Atoms:
 @rule("delay")
 def _delay(c: Context, node: Node, x: Atoms, *initial: Atoms) -> Atoms:
     lines = []
+    many = len(node.ints("samples")) >= LONG_ROW
     for k, (v, m) in enumerate(zip(x.ravel().tolist(), node.ints("samples"), strict=True)):
         text = _late(v, m)
+        if many and isinstance(text, str) and (reach := c.ring(m)):
+            text = f"attach({text}, {atom(v)}@{reach})"
         if initial and m:
             start = initial[0].reshape(len(initial[0]), -1)[:m, k]
             if any(start != 0):

@@ -54,8 +54,9 @@ with {
 rate = float(max(1, fconstant(int fSamplingFreq, <math.h>)));
 """,
     "gated": """\
-// The same sum, behind a condition that always holds and that the compiler cannot know, a different
-// one for each row: it makes LLVM add the products of a row in vectors. 10 times faster at 64 lines.
+// The same sum, behind a condition that always holds and that the compiler cannot know, a
+// different one for each row: so LLVM adds the products of a row in vectors, 10 times faster at 64
+// lines.
 gated(k, row) = select2(rate > k/65536.0, 0.0, row);
 """,
     "within": """\
