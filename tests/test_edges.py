@@ -263,3 +263,17 @@ def test_integers_have_no_negative_powers():
     n = b.add("input", index=0, shape=(), kind="int")
     with pytest.raises(ir.IRError, match="power -1"):
         b.add("integer_pow", n, exponent=-1)
+
+
+@pytest.mark.parametrize("op", ["erf", "erfc", "logistic", "sin", "floor"])
+def test_functions_of_a_filtered_signal(op):
+    """The interpreter keeps a filter's past in extended precision, but hands on float64."""
+    b = ir.Builder()
+    x = b.add("input", index=0, shape=(2,), kind="real")
+    c = b.add("coefficient", slot="a", shape=(2, 2), kind="real")
+    y = b.add("iir", x, c, c)
+    program = ir.Program(b.build([b.add(op, y), y]), {"a": np.array([[1.0, 1.0], [0.5, -0.5]])})
+    x = np.random.default_rng(6).uniform(-1, 1, (9, 2))
+    function, filtered = interpreted(program, [x], 9)
+    assert (function.dtype, filtered.dtype) == (np.float64, np.float64)
+    np.testing.assert_array_equal(filtered, x)
