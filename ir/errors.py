@@ -13,14 +13,17 @@ class DelayFreeLoopError(IRError):
     Attributes:
         cycle: Positions of the nodes round the cycle.
         labels: How the message names them.
+        where: The line that closes the loop, or "" if unknown.
     """
 
-    def __init__(self, cycle: tuple[int, ...], labels: tuple[str, ...]) -> None:
+    def __init__(self, cycle: tuple[int, ...], labels: tuple[str, ...], where: str = "") -> None:
         self.cycle = cycle
         self.labels = labels
+        self.where = where
         shown = labels if len(labels) <= 12 else (*labels[:6], "…", *labels[-5:])
         path = " → ".join((*shown, *labels[:1]))
+        place = f" at {where}" if where else ""
         super().__init__(
-            f"The loop {path} has no delay of at least one sample, so its output at a sample "
+            f"The loop {path}{place} has no delay of at least one sample, so its output at a sample "
             "depends on itself; put a delay(…, samples ≥ 1) into the loop."
         )

@@ -206,7 +206,10 @@ def test_a_loop_without_delay_is_refused_by_name():
 
         return feedback(loop, x)
 
-    with pytest.raises(adac_jax.DelayFreeLoopError, match=r"shaper.*at least one sample"):
+    with pytest.raises(
+        adac_jax.DelayFreeLoopError,
+        match=r"shaper.* at .*test_lowering\.py:\d+ \(.*at least one sample",
+    ):
         model(jnp.zeros((8, 1)))
 
 

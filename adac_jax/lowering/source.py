@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import site
+import sys
 import sysconfig
 from collections.abc import Sequence
 from functools import cache
@@ -35,6 +36,17 @@ def user_line(eqn: JaxprEqn, calls: Sequence[JaxprEqn] = ()) -> str:
         if frames and (not found or found in frames):
             found = frames[0]
     return found
+
+
+def calling_line() -> str:
+    """The line of the user's that is being run, as `user_line` gives it, or ""."""
+    frame = sys._getframe()
+    while frame is not None:
+        code = frame.f_code
+        if not code.co_filename.startswith(_foreign()):
+            return f"{code.co_filename}:{frame.f_lineno} ({code.co_qualname})"
+        frame = frame.f_back
+    return ""
 
 
 def _user_frames(eqn: JaxprEqn) -> list[str]:

@@ -12,6 +12,7 @@ from jax import Array
 from adac_jax import blocks
 from adac_jax._compat import ClosedJaxpr, is_tracer, jaxpr_as_fun, open_jaxpr
 from adac_jax.errors import DelayFreeLoopError, RefusedError
+from adac_jax.lowering.source import calling_line
 from adac_jax.lowering.values import Known, Signal, Value
 from adac_jax.lowering.walker import Walker
 from adac_jax.primitives.composite import batch_size, composite, front, normal_axis
@@ -167,4 +168,4 @@ def _check_causal(
     try:
         jax.eval_shape(lowered, *consts)
     except DelayFreeLoopError as error:
-        raise error.with_traceback(None) from None
+        raise DelayFreeLoopError(error.cycle, error.labels, calling_line()) from None
