@@ -24,6 +24,6 @@ class DelayFreeLoopError(IRError):
         path = " → ".join((*shown, *labels[:1]))
         place = f" at {where}" if where else ""
         super().__init__(
-            f"The loop {path}{place} has no delay of at least one sample, so its output at a sample "
-            "depends on itself; put a delay(…, samples ≥ 1) into the loop."
+            f"The loop {path}{place} has no delay of at least one sample, so its output at a "
+            "sample depends on itself; put a delay(…, samples ≥ 1) into the loop."
         )

@@ -48,8 +48,9 @@ RULES: dict[str, Rule] = {}
 ADDITIVE = frozenset({"add", "sub", "sum", "einsum", "fir"})
 """Operations whose results are sums: where two others use one, it gets a barrier."""
 LONG_ROW = 14
-"""From this many terms on, a row of a matrix is put behind a gate of its own: a branch that is always
-taken, behind which LLVM adds the products of several signals at once (docs/dense-matrices.md)."""
+"""From this many terms on, a row of a matrix is put behind a gate of its own: a branch that is
+always taken, behind which LLVM adds the products of several signals at once; see
+docs/dense-matrices.md."""
 GATES = 60_000
 """A gate's number divided by 65,536 is a sample rate below any that there is."""
 LINEAR = frozenset({"delay", "mul", "neg"})
