@@ -6,12 +6,12 @@ FAUST's own constant folding refuses some (sqrt(-1.0)) and gets others wrong (lo
 from __future__ import annotations
 
 import numpy as np
+
+from emitters.faust.rules import Atoms, array
 from ir.graph import Node
 from ir.interpreter import PER_SAMPLE
 from ir.ops import OPS
 from ir.verify import DTYPES
-
-from emitters.faust.rules import Atoms, array
 
 IS_SIGNAL = np.vectorize(lambda value: isinstance(value, str), otypes=[bool])
 

@@ -7,11 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from ir.cycles import components
-from ir.errors import IRError
-from ir.graph import Graph, Node, Program
-from ir.passes import fold, merge, prune
-from ir.verify import verify, verify_program
 
 from emitters.faust.definitions import Definition, Function, Line, functions, with_barriers
 from emitters.faust.folding import folded, numbers_where_known
@@ -19,6 +14,11 @@ from emitters.faust.recursion import open_loops
 from emitters.faust.rules import ADDITIVE, FOREIGN, LINEAR, RULES, Atoms, array
 from emitters.faust.sections import HELPERS
 from emitters.faust.text import RESERVED, atom, comment, identifier, quoted
+from ir.cycles import components
+from ir.errors import IRError
+from ir.graph import Graph, Node, Program
+from ir.passes import fold, merge, prune
+from ir.verify import verify, verify_program
 
 NEEDS = {"gated": ("rate",), "section": ("keep",), "one_pole": ("keep",)}
 """Helpers that use helpers."""
