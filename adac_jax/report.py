@@ -16,7 +16,7 @@ class Check:
     """One reading compared with the reference on one test signal.
 
     Attributes:
-        signal: The test signal, e.g. "impulse into input 0".
+        signal: The test signal, e.g. "impulse into 0", the first input.
         reading: What was compared, e.g. "FAUST single".
         reference: With what, e.g. "JAX float64".
         error: Largest absolute difference.

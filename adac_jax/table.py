@@ -23,7 +23,7 @@ def table(report: Report) -> RenderableType:
     rate = f"{report.sample_rate:g} Hz"
     grid = Table(
         title=f"{report.name}: {report.inputs} in, {report.outputs} out, {rate}, "
-        f"{report.nodes} operations; all against JAX in float64",
+        f"{report.nodes} operations; re peak of JAX in float64",
         title_justify="left",
         title_style="bold",
         show_edge=False,
@@ -31,7 +31,7 @@ def table(report: Report) -> RenderableType:
     )
     grid.add_column("reading", no_wrap=True)
     grid.add_column("worst on", style="dim")
-    grid.add_column("error re peak", justify="right", no_wrap=True)
+    grid.add_column("error", justify="right", no_wrap=True)
     grid.add_column("limit", justify="right", style="dim", no_wrap=True)
     grid.add_column("lag", justify="right")
     grid.add_column("verdict", no_wrap=True)

@@ -29,6 +29,9 @@ JUDGED = 4096
 JUDGED_OPERATIONS = 100_000
 """Operations that it computes at most for a test signal, at least 256 samples of it."""
 
+ODD_BLOCK = 37
+"""Samples a block, of no use to any vector unit."""
+
 Reading = Callable[[np.ndarray], np.ndarray]
 
 
@@ -45,7 +48,8 @@ def verify(
 
     Impulses into each input, noise, a sweep, and silence after noise go through: JAX in float64
     (the reference), the NumPy interpreter (which, being slow, runs the first samples only), FAUST
-    in double and in single precision, and JAX in float32.
+    in double and in single precision, also in odd blocks and at another sample rate of the host,
+    and JAX in float32.
 
     Args:
         model: As for `trace`, or an `ir.Program`, for which the block reading stands for JAX.
@@ -137,7 +141,9 @@ def verify_program(
                 checks.append(
                     compare(label, "interpreter", "JAX float64", y, expected[:judged], LIMIT_DOUBLE)
                 )
-                if label == "impulse into input 0" or not traces:
+                if label in ("noise", "no input"):
+                    checks.extend(_other_conditions(source, rate, double, label, x, expected))
+                if not traces:
                     traces = {"JAX float64": expected, **found}
     return Report(
         name=graph.name,
@@ -151,6 +157,24 @@ def verify_program(
         versions=versions() | {"jax": jax.__version__, "flax": flax.__version__},
         traces=traces,
     )
+
+
+def _other_conditions(
+    source: str, rate: int, double: Library, label: str, x: np.ndarray, expected: np.ndarray
+) -> Iterator[Check]:
+    """The same samples in blocks of an odd length, and in a host at another sample rate.
+
+    A traced program has its rate in its coefficients, so its samples do not depend on the host's.
+    """
+    few = slice(0, JUDGED)
+    y = double.render(x[few], block_size=ODD_BLOCK)
+    reading = "FAUST double (blocks)"
+    yield compare(label, reading, "JAX float64", y, expected[few], LIMIT_DOUBLE)
+    other = 44100 if rate != 44100 else 48000
+    with Library(source, precision="single", sample_rate=other) as library:
+        y = library.render(x[few], block_size=ODD_BLOCK)
+    reading = f"FAUST single ({other} Hz)"
+    yield compare(label, reading, "JAX float64", y, expected[few], LIMIT_SINGLE)
 
 
 def jax_reading(program: Program, traced: Traced | None, dtype: Any) -> Reading:
@@ -203,11 +227,11 @@ def _test_signals(
         yield "no input", np.zeros((length, 0))
         return
     for channel in range(channels):
-        yield f"impulse into input {channel}", only(channel, signals.impulse(length))
+        yield f"impulse into {channel}", only(channel, signals.impulse(length))
     every = range(channels)
     yield "noise", np.hstack([signals.noise(length, c) for c in every])
     yield "sweep", np.hstack([signals.sweep(length, sample_rate)] * channels)
-    yield "noise, then silence", np.hstack([signals.burst(length, c) for c in every])
+    yield "noise, silence", np.hstack([signals.burst(length, c) for c in every])
 
 
 def _check_arity(program: Program, library: Library) -> None:

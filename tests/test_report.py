@@ -30,7 +30,7 @@ def report(outputs: int = 2, length: int = 8000, error: float = 1e-7) -> Report:
     traces = {"JAX float64": h, "FAUST single": h * (1 + error), "FAUST double": h.copy()}
     limits = {"FAUST single": -120.0, "FAUST double": -240.0}
     checks = tuple(
-        compare("impulse into input 0", name, "JAX float64", traces[name], h, limit)
+        compare("impulse into 0", name, "JAX float64", traces[name], h, limit)
         for name, limit in limits.items()
     )
     timings = {"trace": 0.25, "compile single": 0.1, "× real time": 1234.0}
