@@ -25,7 +25,10 @@ from plain import (
     sections,
 )
 
+import adac_jax
 from adac_jax import DelayFreeLoopError, nn
+from adac_jax.host import Library, Processor
+from emitters import faust
 
 
 @pytest.fixture(autouse=True)
@@ -150,6 +153,13 @@ def test_networks_computed_by_others(case, data_folder):
     wanted = d["h_td"][:, :, 0]
     got = nnx.jit(lambda m, x: m(x))(model, impulse(len(wanted)))
     assert np.abs(got - wanted).max() <= 1e-10
+    source = faust.emit(adac_jax.trace(model).program)
+    peak = np.abs(wanted).max()
+    with Library(source, precision="double") as library:
+        double = library.render(np.asarray(impulse(len(wanted))))
+    assert np.abs(double - wanted).max() <= 1e-10
+    single = Processor(source).render(np.asarray(impulse(len(wanted))))
+    assert np.abs(single - wanted).max() <= 1e-6 * peak
 
 
 def every_part() -> nn.FDN:
