@@ -101,7 +101,9 @@ def trace(
     """Traces a model into a graph of per-sample operations and the values of its coefficients.
 
     Args:
-        model: As for `pure`; called on audio of shape (time, inputs).
+        model: As for `pure`; called on audio of shape (time, inputs). Parameters are widened to
+            float64 under x64; arrays that a plain function closes over keep their precision, so
+            give a module, or `parameters`, where that matters.
         parameters: For functions of (parameters, audio) and Linen modules.
         inputs: Input channels; the model's own attribute `inputs` if None.
         sample_rate: The rate in hertz that the model was made for; kept in the graph.
