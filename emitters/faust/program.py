@@ -24,6 +24,10 @@ NEEDS = {"gated": ("rate",), "section": ("keep",), "one_pole": ("keep",)}
 """Helpers that use helpers."""
 
 
+WIDTH = 100
+"""Columns of lists of names."""
+
+
 @dataclass
 class Writer:
     """Collects the lines of one function."""
@@ -208,8 +212,10 @@ def _text(
 
 
 def _function(name: str, part: Function) -> list[str]:
-    head = f"{name}({', '.join(part.arguments)})" if part.arguments else name
-    text = [f"{head} =", _wrapped(part.results)]
+    head = f"{name}({', '.join(part.arguments)}) =" if part.arguments else f"{name} ="
+    if len(head) > WIDTH:
+        head = f"{name}(\n{_wrapped(part.arguments)}\n) ="
+    text = [head, _wrapped(part.results)]
     if part.lines:
         text += ["with {", *(f"    {line}" for line in part.lines), "}"]
     text[-1] += ";"
@@ -220,7 +226,7 @@ def _wrapped(names: Sequence[str]) -> str:
     rows, row = [], ""
     for k, name in enumerate(names):
         piece = name + (", " if k < len(names) - 1 else "")
-        if len(row) + len(piece) > 96:
+        if len(row) + len(piece) > WIDTH - 4:
             rows.append(row.rstrip())
             row = ""
         row += piece
