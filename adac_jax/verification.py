@@ -137,7 +137,7 @@ def verify_program(
                     checks.append(
                         compare(label, reading, "JAX float64", y, expected, limits[reading])
                     )
-                (y,) = _joined(run_for(program, judged, *_split(program, x[:judged])))
+                y = _joined(run_for(program, judged, *_split(program, x[:judged])))
                 checks.append(
                     compare(label, "interpreter", "JAX float64", y, expected[:judged], LIMIT_DOUBLE)
                 )
@@ -194,8 +194,8 @@ def jax_reading(program: Program, traced: Traced | None, dtype: Any) -> Reading:
         parts = [part.astype(dtype) for part in _split(program, x)]
         if not parts:
             empty = blocks.run(program.graph, coefficients, (), len(x))
-            return _joined([np.asarray(y) for y in empty])[0]
-        return _joined([np.asarray(y) for y in whole(*parts)])[0]
+            return _joined(empty)
+        return _joined(whole(*parts))
 
     return read
 
@@ -255,10 +255,10 @@ def _split(program: Program, x: np.ndarray) -> list[np.ndarray]:
     return parts
 
 
-def _joined(outputs: Any) -> tuple[np.ndarray]:
+def _joined(outputs: Any) -> np.ndarray:
     """All outputs as flat channels."""
     flat = [np.asarray(y).reshape(len(y), -1) for y in outputs]
-    return (np.concatenate(flat, axis=1),)
+    return np.concatenate(flat, axis=1)
 
 
 def _cast(value: Any, dtype: Any) -> Any:

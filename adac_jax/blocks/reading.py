@@ -125,7 +125,9 @@ class Plan:
     def _run_loop(self, loop: Loop, state: State, values: dict[int, Array], length: int) -> None:
         members = loop.members()
         inside = set(members)
-        wanted = [k for k in members if self._leaves(k, inside)]
+        read = set(self.graph.outputs)
+        read.update(s for j, node in self.graph if j not in inside for s in node.inputs)
+        wanted = [k for k in members if k in read]
         held = [k for k in members if k in state]
         entering = sorted(
             {
@@ -160,12 +162,6 @@ class Plan:
         for position, k in enumerate(wanted):
             found = [part[position] for part in parts]
             values[k] = found[0] if len(found) == 1 else jnp.concatenate(found)
-
-    def _leaves(self, k: int, inside: set[int]) -> bool:
-        """Whether something outside a loop reads node k."""
-        if k in self.graph.outputs:
-            return True
-        return any(k in node.inputs for j, node in self.graph if j not in inside)
 
     def _block(self, k: int, values: Mapping[int, Array], length: int) -> Array:
         if k in self.static:
