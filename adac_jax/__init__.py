@@ -1,12 +1,15 @@
 """adac_jax: differentiable audio that ships.
 
 A model is written once, as a Flax module or any causal JAX function on audio (time, channels);
-`verify` proves that the FAUST emitted from it is equal to it, `export` ships it.
+it trains with optax on its exact impulse response; `verify` proves that the FAUST emitted from it
+is equal to it, `export` ships it, and `fit` does all of this for a measured room.
 """
 
-from adac_jax import nn
+from adac_jax import losses, metrics, nn
 from adac_jax.errors import AdacError, DelayFreeLoopError, IRError, RefusedError
 from adac_jax.exporting import export
+from adac_jax.fitting import fit
+from adac_jax.frequency import FrequencyResponse, frequency_response
 from adac_jax.primitives import (
     delay,
     feedback,
@@ -17,6 +20,7 @@ from adac_jax.primitives import (
     variable_delay,
 )
 from adac_jax.report import Check, Report
+from adac_jax.streaming import Stream, stream
 from adac_jax.tracing import Traced, trace
 from adac_jax.verification import verify
 
@@ -24,18 +28,25 @@ __all__ = [
     "AdacError",
     "Check",
     "DelayFreeLoopError",
+    "FrequencyResponse",
     "IRError",
     "RefusedError",
     "Report",
+    "Stream",
     "Traced",
     "delay",
     "export",
     "feedback",
     "fir",
+    "fit",
     "fractional_delay",
+    "frequency_response",
     "lfilter",
+    "losses",
+    "metrics",
     "nn",
     "sosfilt",
+    "stream",
     "trace",
     "variable_delay",
     "verify",

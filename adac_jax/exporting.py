@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +15,7 @@ from adac_jax.host import HostError
 from adac_jax.listening import Listening, listen, memory_samples
 from adac_jax.loading import raised
 from adac_jax.report import Report
+from adac_jax.staging import staged
 from adac_jax.table import decibels
 from adac_jax.tracing import Traced
 from adac_jax.trial import LIMIT_SECONDS, MANY_LINES, try_compile
@@ -116,7 +113,7 @@ def export(
         raise AdacError(f"`seconds` (={seconds:g}) must be above 0 and at most 600.")
     if name is not None and not re.fullmatch(r"\w[\w.-]{0,99}", name, re.ASCII):
         raise AdacError(f"`name` (={name!r}) must be letters, digits, `_`, `.` and `-` only.")
-    with _staged(Path(out)) as (folder, deliver):
+    with staged(Path(out)) as (folder, deliver):
         begun = time.perf_counter()
         stage("tracing")
         traced, program = _traced(model, parameters, inputs, sample_rate, name)
@@ -191,40 +188,6 @@ def _required(report: Report, precision: Precision) -> Report:
 def _stem(name: str) -> str:
     """A file name from a model's name, whatever it holds."""
     return re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).strip("._-")[:100] or "model"
-
-
-@contextmanager
-def _staged(out: Path) -> Iterator[tuple[Path, Callable[[list[str]], tuple[Path, ...]]]]:
-    """A temporary folder on the target's own disk, and what moves its files into place."""
-    if out.exists() and not out.is_dir():
-        raise AdacError(f"The output {out} is a file; it must be a folder.")
-    beside = out
-    while not beside.exists():
-        beside = beside.parent
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=".adac_jax-", dir=beside))
-    except OSError as error:
-        raise _unwritable(out, error) from None
-
-    def deliver(files: list[str]) -> tuple[Path, ...]:
-        blocked = [out / file for file in files if (out / file).is_dir()]
-        if blocked:
-            raise AdacError(f"The output file {blocked[0]} is a folder.")
-        out.mkdir(parents=True, exist_ok=True)
-        for file in files:
-            os.replace(folder / file, out / file)
-        return tuple(out / file for file in files)
-
-    try:
-        yield folder, deliver
-    except OSError as error:
-        raise _unwritable(out, error) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _unwritable(out: Path, error: OSError) -> AdacError:
-    return AdacError(f"The folder {out} cannot be written: {error.strerror or error}.")
 
 
 __all__ = ["ComparisonError", "DelayFreeLoopError", "Exported", "export"]

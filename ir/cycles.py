@@ -73,6 +73,15 @@ def is_loop(group: Sequence[int], edges: Edges) -> bool:
     return len(group) > 1 or group[0] in edges(group[0])
 
 
+def has_loops(graph: Graph) -> bool:
+    """Whether any signal depends on itself."""
+
+    def edges(k: int) -> tuple[int, ...]:
+        return graph.nodes[k].inputs
+
+    return any(is_loop(group, edges) for group in components(range(len(graph.nodes)), edges))
+
+
 def order(graph: Graph) -> list[int]:
     """Positions so ordered that each node follows all it depends on at the present sample.
 

@@ -68,7 +68,9 @@ def _block(program: ir.Program, first: bool, length: int, dtype: type) -> Callab
 
     def run(coefficients: Any, state: Any, xs: Any) -> Any:
         plan = Plan(program.graph, coefficients, length, jax.numpy.dtype(dtype))
-        return plan.run(plan.start() if first else state, xs)
+        moved = [jax.numpy.moveaxis(x, 0, -1) for x in xs]
+        state, ys = plan.run(plan.start() if first else state, moved)
+        return state, [jax.numpy.moveaxis(y, -1, 0) for y in ys]
 
     return jax.jit(run, compiler_options=FAST)
 

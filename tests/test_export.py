@@ -205,10 +205,13 @@ def test_weights_reach_the_faust(models):
 
 def test_readme_code_runs(tmp_path, monkeypatch):
     readme = (Path(__file__).parents[1] / "README.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    parts = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
+    found = {"__name__": "readme"}
+    for part in parts:
+        exec(compile(part, "README.md", "exec"), found)
     assert list(tmp_path.rglob("*.dsp"))
+    assert found["first"] > found["last"] > 0
 
 
 def test_help_teaches(capsys):

@@ -62,6 +62,7 @@ CASES = {
     "norm": lambda x: x / jnp.sqrt(1 + jnp.sum(x * x, axis=-1, keepdims=True)),
     "product": lambda x: jnp.prod(x, axis=1, keepdims=True) + jnp.min(x, axis=1)[:, None],
     "permutation": lambda x: x[:, PERMUTATION],
+    "numbers added to channels": lambda x: x.at[:, PERMUTATION[:2]].add(x[:, 1:]),
     "reversed channels": lambda x: x[:, ::-1],
     "slices and concatenate": lambda x: jnp.concatenate([x[:, 1:], x[:, :1] * 2], axis=1),
     "strided channels": lambda x: x[:, ::2],

@@ -1,5 +1,5 @@
 """The block reading: a graph run by JAX in the time domain, a block at a time."""
 
-from adac_jax.blocks.reading import run
+from adac_jax.blocks.reading import Plan, run, run_in_chunks, run_whole
 
-__all__ = ["run"]
+__all__ = ["Plan", "run", "run_in_chunks", "run_whole"]

@@ -1,26 +1,34 @@
 """Runs a graph over a block of samples; loops inside run in blocks of their own.
 
 The same code runs a whole signal (one block from zero state) and a stream (state in, state out).
-Everything that depends on coefficients alone is computed once, before any loop.
+Everything that depends on coefficients alone is computed once, before any loop. Time is the last
+axis of all signals here, so that the samples of a channel lie side by side.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from string import ascii_letters
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from adac_jax.blocks.stateful import STATEFUL
-from adac_jax.blocks.stateless import PER_SAMPLE, dtype_of
-from adac_jax.kernels import delay_read
-from ir import Graph
+from adac_jax.blocks.stateless import ELEMENTWISE, PER_SAMPLE, dtype_of
+from adac_jax.kernels import delay_read, variable_read
+from adac_jax.kernels import run as samples_from
+from ir import Graph, Node
 from ir.cycles import order
 from ir.schedule import Loop, Step, schedule
 
+CHUNK = 8192
+"""About how many samples `run_in_chunks` takes at once."""
 State = dict[int, Any]
+Values = dict[int, Array]
+Lines = Mapping[int, tuple[Array, Any]]
+"""Delay lines that are read before they are written: what they hold, and where the block begins."""
 
 
 class Plan:
@@ -31,18 +39,32 @@ class Plan:
         coefficients: A JAX array a slot; tracers are welcome.
         length: Samples a block.
         dtype: The float type of signals.
+        in_place: Whether the delay lines of a loop are one array that blocks are written into,
+            which is fastest, or are moved on after each block, which costs a copy but has a
+            derivative whose cost does not grow with the square of the length.
+        ends: Whether the state after the last sample is wanted. Where it is not, loops run on to
+            the end of their last block.
     """
 
     def __init__(
-        self, graph: Graph, coefficients: Mapping[str, Array], length: int, dtype: Any
+        self,
+        graph: Graph,
+        coefficients: Mapping[str, Array],
+        length: int,
+        dtype: Any,
+        *,
+        in_place: bool = True,
+        ends: bool = True,
     ) -> None:
         self.graph = graph
         self.length = length
         self.dtype = dtype
+        self.in_place = in_place
+        self.ends = ends
         self.steps = schedule(graph, length)
         self.static = _static(graph, coefficients, dtype)
         self.prepared: dict[tuple[int, int], Any] = {}
-        self._prepare(self.steps, length)
+        self._prepare(self.steps, length, ends)
 
     def start(self) -> State:
         """The state before the first sample."""
@@ -54,145 +76,339 @@ class Plan:
         return state
 
     def run(self, state: State, inputs: Sequence[Array]) -> tuple[State, tuple[Array, ...]]:
-        """Runs one block: inputs (length, *channels) each; returns the new state and outputs."""
-        values: dict[int, Array] = {}
+        """Runs one block: inputs (*channels, length) each; returns the new state and outputs."""
+        values: Values = {}
         for k in self.graph.inputs:
             node = self.graph.nodes[k]
             x = inputs[node.int("index")]
             values[k] = x if node.type.kind == "real" else x.astype(dtype_of(node, self.dtype))
         state = dict(state)
-        self._run(self.steps, state, values, self.length, frozenset())
+        self._run(self.steps, state, values, self.length, {}, self.ends)
         return state, tuple(self._block(k, values, self.length) for k in self.graph.outputs)
 
-    def _prepare(self, steps: Sequence[Step], length: int) -> None:
+    def _prepare(self, steps: Sequence[Step], length: int, ends: bool) -> None:
         for step in steps:
             if isinstance(step, Loop):
-                whole, rest = divmod(length, step.block)
+                whole, rest, _ = _split(length, step.block, ends)
                 if whole:
-                    self._prepare(step.body, step.block)
+                    self._prepare(step.body, step.block, True)
                 if rest:
-                    self._prepare(step.body, rest)
+                    self._prepare(step.body, rest, True)
                 continue
             node = self.graph.nodes[step]
             if node.op in STATEFUL and (step, length) not in self.prepared:
                 sources = node.inputs[1:]
                 if all(s in self.static for s in sources):
-                    rest_ = tuple(self.static[s] for s in sources)
-                    prepared = STATEFUL[node.op].prepare(node, rest_, length)
-                    self.prepared[step, length] = prepared
+                    known = tuple(self.static[s] for s in sources)
+                    self.prepared[step, length] = STATEFUL[node.op].prepare(node, known, length)
 
     def _run(
         self,
         steps: Sequence[Step],
         state: State,
-        values: dict[int, Array],
+        values: Values,
         length: int,
-        cuts: frozenset[int],
+        lines: Lines,
+        ends: bool,
     ) -> None:
         for step in steps:
             if isinstance(step, Loop):
-                self._run_loop(step, state, values, length)
+                self._run_loop(step, state, values, length, ends)
             elif step not in self.static and step not in values:
-                self._run_node(step, state, values, length, step in cuts)
-        # What entered a cut delay is known by now: it becomes the delay's past.
-        for k in cuts:
-            entered = self._block(self.graph.nodes[k].inputs[0], values, length)
-            joined = jnp.concatenate([state[k], entered.astype(state[k].dtype)])
-            state[k] = joined[length:]
+                self._run_node(step, state, values, length, lines.get(step))
 
     def _run_node(
-        self, k: int, state: State, values: dict[int, Array], length: int, cut: bool
+        self, k: int, state: State, values: Values, length: int, line: tuple[Array, Any] | None
     ) -> None:
         node = self.graph.nodes[k]
         if node.op in PER_SAMPLE:
-            arguments = [self.static.get(s, values.get(s)) for s in node.inputs]
-            axes = [None if s in self.static else 0 for s in node.inputs]
-            function = PER_SAMPLE[node.op](node, self.dtype)
-            values[k] = jax.vmap(function, axes, axis_size=length)(*arguments)
+            values[k] = self._per_sample(node, values, length)
             return
         rest = tuple(self.static[s] if s in self.static else values[s] for s in node.inputs[1:])
-        if not cut:
+        if line is None:
             x = self._block(node.inputs[0], values, length)
             prepared = self.prepared.get((k, length))
             state[k], values[k] = STATEFUL[node.op].step(node, state[k], prepared, x, rest)
-        elif node.op == "delay":
-            values[k] = delay_read(state[k], node.ints("samples"), length)
-        else:
-            # The block is all zeros yet, but the least delay keeps it out of reach.
-            nothing = jnp.zeros((length, *node.shape), state[k].dtype)
-            values[k] = STATEFUL[node.op].step(node, state[k], None, nothing, rest)[1]
+            return
+        past, start = line
+        if node.op == "delay":
+            values[k] = delay_read(past, node.ints("samples"), length, start)
+            return
+        low, high = node.int("minimum"), node.int("maximum")
+        # The block itself is not there yet, but the least delay keeps it out of reach.
+        if not self.in_place:
+            past = _padded(past, length)
+        d = rest[0] if node.inputs[1] not in self.static else rest[0][..., None]
+        values[k] = variable_read(samples_from(past, 0, high + length, start), d, low, high, length)
 
-    def _run_loop(self, loop: Loop, state: State, values: dict[int, Array], length: int) -> None:
+    def _per_sample(self, node: Node, values: Mapping[int, Array], length: int) -> Array:
+        """A stateless operation on all samples, without moving time from its place."""
+        arguments = [self.static[s] if s in self.static else values[s] for s in node.inputs]
+        still = [s in self.static for s in node.inputs]
+        function = PER_SAMPLE[node.op](node, self.dtype)
+        if node.op in ELEMENTWISE and not all(still):
+            spread = [a[..., None] if s else a for a, s in zip(arguments, still, strict=True)]
+            return function(*spread)
+        if node.op == "einsum" and not all(still):
+            inputs, result = node.text("subscripts").split("->")
+            time = next(c for c in ascii_letters if c not in inputs)
+            terms = [t + ("" if s else time) for t, s in zip(inputs.split(","), still, strict=True)]
+            return jnp.einsum(f"{','.join(terms)}->{result}{time}", *arguments, precision="highest")
+        axes = [None if s else -1 for s in still]
+        return jax.vmap(function, axes, -1, axis_size=length)(*arguments)
+
+    def _run_loop(self, loop: Loop, state: State, values: Values, length: int, ends: bool) -> None:
         members = loop.members()
         inside = set(members)
-        read = set(self.graph.outputs)
-        read.update(s for j, node in self.graph if j not in inside for s in node.inputs)
-        wanted = [k for k in members if k in read]
         held = [k for k in members if k in state]
-        entering = sorted(
-            {
-                s
-                for k in members
-                for s in self.graph.nodes[k].inputs
-                if s not in inside and s not in self.static
-            }
-        )
+        source = {k: self.graph.nodes[k].inputs[0] for k in loop.cuts}
+        history = {k: state[k].shape[-1] for k in loop.cuts}
+        whole, rest, total = _split(length, loop.block, ends)
+        entering = {k: _padded(values[k], total - length) for k in self._entering(inside)}
+        waiting = self._waiting(loop, inside) if self.in_place else {}
 
-        def body(carry: State, blocks: dict[int, Array], size: int) -> tuple[State, list[Array]]:
-            inner, found = dict(carry), dict(blocks)
-            self._run(loop.body, inner, found, size, frozenset(loop.cuts))
-            return {k: inner[k] for k in held}, [found[k] for k in wanted]
+        def block(carry: State, start: Any, size: int) -> tuple[State, Values]:
+            """Runs the block that begins at `start`; returns state and all values."""
+            inner = {k: carry[k] for k in held}
+            found = {
+                k: samples_from(x, 0, size, start)
+                for k, x in entering.items()
+                if k not in waiting.values()
+            }
+            for line, k in waiting.items():
+                found[k] = samples_from(carry[line], history[line], size, start)
+            begin = start if self.in_place else 0
+            lines = {k: (carry[k], begin) for k in loop.cuts}
+            self._run(loop.body, inner, found, size, lines, True)
+            for k in loop.cuts:
+                # What entered the lines is known by now.
+                entered = self._block(source[k], found, size).astype(carry[k].dtype)
+                if self.in_place:
+                    inner[k] = _written(carry[k], entered, start + history[k])
+                else:
+                    inner[k] = jnp.concatenate([carry[k], entered], axis=-1)[..., size:]
+            return inner, found
 
         carry = {k: state[k] for k in held}
-        whole, rest = divmod(length, loop.block)
+        read = self._read_outside(inside)
+        if not self.in_place:
+            carry = self._scan(block, carry, values, read, loop.block, whole, rest, length)
+            state.update(carry)
+            return
+        for k in loop.cuts:
+            if k in waiting:
+                x = entering[waiting[k]].astype(carry[k].dtype)
+                carry[k] = jnp.concatenate([carry[k], x], axis=-1)
+            else:
+                carry[k] = _padded(carry[k], total)
+        # What enters a line can be read there, and what follows from lines by little work is
+        # computed from them later, all at once; all else that is wanted gets an array of its own.
+        written = {source[k]: k for k in loop.cuts}
+        later = self._later(loop, [k for k in read if k not in written], inside)
+        kept = [k for k in read if k not in written and k not in later]
+        results = {}
+        for k in kept:
+            node = self.graph.nodes[k]
+            results[k] = jnp.zeros((*node.shape, total), dtype_of(node, self.dtype))
+
+        def write(both: tuple[State, Values], start: Any, size: int) -> tuple[State, Values]:
+            inner, found = block(both[0], start, size)
+            return inner, {k: _written(both[1][k], found[k], start) for k in kept}
+
+        both = (carry, results)
+        if whole:
+            starts = jnp.arange(whole) * loop.block
+            both = lax.scan(lambda c, s: (write(c, s, loop.block), None), both, starts)[0]
+        if rest:
+            both = write(both, whole * loop.block, rest)
+        carry, results = both
+        for k in (*written, *kept):
+            if k not in read:
+                continue
+            line = written.get(k)
+            found = results[k] if line is None else carry[line][..., history[line] :]
+            values[k] = found[..., :length]
+        lines = {k: (carry[k], 0) for k in loop.cuts}
+        again = dict(values)
+        for k in later:
+            if k not in again:
+                self._run_node(k, {}, again, length, lines.get(k))
+        values.update({k: again[k] for k in read if k in later})
+        for k in loop.cuts:
+            carry[k] = carry[k][..., length : length + history[k]]
+        state.update(carry)
+
+    def _scan(
+        self,
+        block: Any,
+        carry: State,
+        values: Values,
+        read: Sequence[int],
+        size: int,
+        whole: int,
+        rest: int,
+        length: int,
+    ) -> State:
+        """Runs the blocks of a loop, collecting results as `scan` does, which can be transposed."""
         parts: list[list[Array]] = []
         if whole:
-            blocks = {
-                k: values[k][: whole * loop.block].reshape(whole, loop.block, *values[k].shape[1:])
-                for k in entering
-            }
-            carry, stacked = jax.lax.scan(
-                lambda c, b: body(c, b, loop.block), carry, blocks, length=whole
-            )
-            parts.append([y.reshape(whole * loop.block, *y.shape[2:]) for y in stacked])
+
+            def step(inner: State, start: Array) -> tuple[State, list[Array]]:
+                after, found = block(inner, start, size)
+                return after, [found[k] for k in read]
+
+            carry, stacked = lax.scan(step, carry, jnp.arange(whole) * size)
+            moved = [jnp.moveaxis(y, 0, -2) for y in stacked]
+            parts.append([y.reshape(*y.shape[:-2], whole * size) for y in moved])
         if rest:
-            carry, tail = body(carry, {k: values[k][whole * loop.block :] for k in entering}, rest)
-            parts.append(tail)
-        state.update(carry)
-        for position, k in enumerate(wanted):
-            found = [part[position] for part in parts]
-            values[k] = found[0] if len(found) == 1 else jnp.concatenate(found)
+            carry, found = block(carry, whole * size, rest)
+            parts.append([found[k] for k in read])
+        for position, k in enumerate(read):
+            joined = jnp.concatenate([part[position] for part in parts], axis=-1)
+            values[k] = joined[..., :length]
+        return carry
+
+    def _later(self, loop: Loop, wanted: Sequence[int], inside: set[int]) -> list[int]:
+        """Wanted signals that follow from delay lines by elementwise operations, in order.
+
+        What they need comes before them.
+        """
+        found: list[int] = []
+        cheap: dict[int, bool] = {}
+
+        def visit(k: int, chain: list[int]) -> bool:
+            if k in self.static or k not in inside:
+                return True
+            if k not in cheap:
+                node = self.graph.nodes[k]
+                cut = k in loop.cuts and node.op == "delay"
+                cheap[k] = cut or (
+                    node.op in ELEMENTWISE and all(visit(s, chain) for s in node.inputs)
+                )
+                if cheap[k]:
+                    chain.append(k)
+            return cheap[k]
+
+        for k in wanted:
+            chain: list[int] = []
+            if visit(k, chain):
+                found.extend(chain)
+        return found
+
+    def _waiting(self, loop: Loop, inside: set[int]) -> dict[int, int]:
+        """Delay lines in which a signal from outside waits to be added to what comes back.
+
+        Where u = x + …, and u enters a line, x can lie in the line where u will be written, and
+        needs no array of its own.
+        """
+        found: dict[int, int] = {}
+        for k in loop.cuts:
+            u = self.graph.nodes[k].inputs[0]
+            node = self.graph.nodes[u]
+            outside = [s for s in node.inputs if s not in inside and s not in self.static]
+            if node.op != "add" or len(outside) != 1 or outside[0] in found.values():
+                continue
+            readers = [j for j in inside if outside[0] in self.graph.nodes[j].inputs]
+            if readers == [u] and self.graph.nodes[outside[0]].type == node.type:
+                found[k] = outside[0]
+        return found
+
+    def _entering(self, inside: set[int]) -> list[int]:
+        """The signals that a loop reads from outside."""
+        sources = {s for k in inside for s in self.graph.nodes[k].inputs}
+        return sorted(s for s in sources if s not in inside and s not in self.static)
+
+    def _read_outside(self, inside: set[int]) -> list[int]:
+        """The signals inside a loop that are read from outside."""
+        read = set(self.graph.outputs)
+        read.update(s for j, node in self.graph if j not in inside for s in node.inputs)
+        return sorted(inside & read)
 
     def _block(self, k: int, values: Mapping[int, Array], length: int) -> Array:
         if k in self.static:
             static = self.static[k]
-            return jnp.broadcast_to(static, (length, *static.shape))
+            return jnp.broadcast_to(static[..., None], (*static.shape, length))
         return values[k]
 
 
-def run(
-    graph: Graph, coefficients: Mapping[str, Array], inputs: Sequence[Array], length: int
+def run_whole(
+    graph: Graph,
+    coefficients: Mapping[str, Array],
+    inputs: Sequence[Array],
+    length: int,
+    in_place: bool = True,
 ) -> tuple[Array, ...]:
     """Runs a graph over whole signals from zero state.
 
     Args:
         graph: What to run.
         coefficients: A JAX array a slot.
-        inputs: An array (length, *channels) for each input node.
+        inputs: An array (*channels, length) for each input node.
         length: Samples.
+        in_place: As for `Plan`.
 
     Returns:
-        An array (length, *channels) for each output.
+        An array (*channels, length) for each output.
     """
     every = (*inputs, *coefficients.values())
     reals = [x.dtype for x in every if jnp.issubdtype(x.dtype, jnp.floating)]
     dtype = jnp.result_type(*reals) if reals else jnp.result_type(float)
     if length == 0:
-        kinds = {"real": dtype, "int": jnp.int32, "bool": bool}
-        found = [graph.nodes[k].type for k in graph.outputs]
-        return tuple(jnp.zeros((0, *type_.shape), kinds[type_.kind]) for type_ in found)
-    plan = Plan(graph, coefficients, length, dtype)
+        nodes = [graph.nodes[k] for k in graph.outputs]
+        return tuple(jnp.zeros((*n.shape, 0), dtype_of(n, dtype)) for n in nodes)
+    plan = Plan(graph, coefficients, length, dtype, in_place=in_place, ends=False)
     return plan.run(plan.start(), inputs)[1]
+
+
+def run_in_chunks(
+    graph: Graph, coefficients: Mapping[str, Array], inputs: Sequence[Array], length: int
+) -> tuple[Array, ...]:
+    """As `run_whole`, for a graph without loops, with a derivative that needs little memory.
+
+    Chunk after chunk is run, small enough to stay in the processor's cache, and run again when the
+    derivative is computed: that is faster than to keep and to fetch what it needs, and memory that
+    is not asked for need not be found, which takes longer than to fill it.
+    """
+    count = -(-length // CHUNK)
+    if count < 2:
+        return run_whole(graph, coefficients, inputs, length)
+    chunk = -(-length // count)
+    padded = [_padded(x, count * chunk - length) for x in inputs]
+    every = (*inputs, *coefficients.values())
+    dtype = jnp.result_type(*(x.dtype for x in every if jnp.issubdtype(x.dtype, jnp.floating)))
+    plan = Plan(graph, coefficients, chunk, dtype)
+
+    def step(state: State, start: Array) -> tuple[State, tuple[Array, ...]]:
+        return plan.run(state, [samples_from(x, 0, chunk, start) for x in padded])
+
+    ys = lax.scan(jax.checkpoint(step), plan.start(), jnp.arange(count) * chunk)[1]
+    moved = [jnp.moveaxis(y, 0, -2) for y in ys]
+    return tuple(y.reshape(*y.shape[:-2], count * chunk)[..., :length] for y in moved)
+
+
+def run(
+    graph: Graph, coefficients: Mapping[str, Array], inputs: Sequence[Array], length: int
+) -> tuple[Array, ...]:
+    """As `run_whole`, but with time as the first axis of all signals, as models have it."""
+    moved = [jnp.moveaxis(x, 0, -1) for x in inputs]
+    found = run_whole(graph, coefficients, moved, length)
+    return tuple(jnp.moveaxis(y, -1, 0) for y in found)
+
+
+def _split(length: int, block: int, ends: bool) -> tuple[int, int, int]:
+    """Whole blocks, what is left, and how many samples are run in all."""
+    if ends:
+        return *divmod(length, block), length
+    whole = -(-length // block)
+    return whole, 0, whole * block
+
+
+def _padded(x: Array, samples: int) -> Array:
+    return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, samples)]) if samples else x
+
+
+def _written(x: Array, block: Array, start: Any) -> Array:
+    return lax.dynamic_update_slice_in_dim(x, block.astype(x.dtype), start, axis=-1)
 
 
 def _static(graph: Graph, coefficients: Mapping[str, Array], dtype: Any) -> dict[int, Array]:

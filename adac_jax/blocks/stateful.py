@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -45,14 +44,14 @@ class Stateful:
 def _delay_start(node: Node, rest: tuple[Array, ...], dtype: Any) -> Array:
     samples = node.ints("samples")
     history = max(samples, default=0)
-    past = jnp.zeros((history, *node.shape), dtype)
+    past = jnp.zeros((*node.shape, history), dtype)
     if not rest:
         return past
     # initial_i[t] is due at sample t, so it lies m_i - t samples back in line i.
-    flat = past.reshape(history, len(samples))
-    initial = rest[0].reshape(history, len(samples)).astype(dtype)
+    flat = past.reshape(len(samples), history)
+    initial = jnp.moveaxis(rest[0], 0, -1).reshape(len(samples), history).astype(dtype)
     for k, m in enumerate(samples):
-        flat = flat.at[history - m :, k].set(initial[:m, k])
+        flat = flat.at[k, history - m :].set(initial[k, :m])
     return flat.reshape(past.shape)
 
 
@@ -61,35 +60,36 @@ def _delay_step(node: Node, state: Array, _: None, x: Array, rest: Any) -> tuple
 
 
 def _variable_start(node: Node, rest: tuple[Array, ...], dtype: Any) -> Array:
-    return jnp.zeros((node.int("maximum"), *node.shape), dtype)
+    return jnp.zeros((*node.shape, node.int("maximum")), dtype)
 
 
 def _variable_step(
     node: Node, state: Array, _: None, x: Array, rest: tuple[Array, ...]
 ) -> tuple[Array, Array]:
-    return kernels.variable_delay(state, x, rest[0], node.int("minimum"), node.int("maximum"))
+    d = rest[0] if rest[0].ndim == x.ndim else rest[0][..., None]
+    return kernels.variable_delay(state, x, d, node.int("minimum"), node.int("maximum"))
 
 
 def _fir_start(node: Node, rest: tuple[Array, ...], dtype: Any) -> Array:
-    return jnp.zeros((len(rest[0]) - 1, *node.shape), dtype)
+    return jnp.zeros((*node.shape, len(rest[0]) - 1), dtype)
 
 
 def _fir_step(
     node: Node, state: Array, _: None, x: Array, rest: tuple[Array, ...]
 ) -> tuple[Array, Array]:
-    return kernels.fir(state, x, rest[0])
+    return kernels.fir(state, x, jnp.moveaxis(rest[0], 0, -1))
 
 
 def _iir_start(node: Node, rest: tuple[Array, ...], dtype: Any) -> Array:
     if len(rest) == 3:
         return kernels.enter(rest[2])
-    return jnp.zeros((len(rest[0]) - 1, *node.shape), dtype)
+    return jnp.zeros((*node.shape, len(rest[0]) - 1), dtype)
 
 
 def _sos_start(node: Node, rest: tuple[Array, ...], dtype: Any) -> Array:
     if len(rest) == 2:
-        return jax.vmap(kernels.enter)(rest[1])
-    return jnp.zeros((len(rest[0]), 2, *node.shape), dtype)
+        return kernels.enter_sections(rest[1])
+    return jnp.zeros((*node.shape, 2 * len(rest[0])), dtype)
 
 
 STATEFUL = {
@@ -98,15 +98,13 @@ STATEFUL = {
     "fir": Stateful(_fir_start, _fir_step),
     "iir": Stateful(
         _iir_start,
-        lambda node, state, prepared, x, rest: kernels.iir(state, x, prepared),
-        lambda node, rest, length: kernels.prepare_iir(
-            rest[0], rest[1], kernels.iir_block_size(length)
-        ),
+        lambda node, state, prepared, x, rest: kernels.filter_block(state, x, prepared),
+        lambda node, rest, length: kernels.prepare_iir(rest[0], rest[1], length),
     ),
     "sos": Stateful(
         _sos_start,
-        lambda node, state, prepared, x, rest: kernels.sos(state, x, prepared),
-        lambda node, rest, length: kernels.prepare_sos(rest[0], kernels.iir_block_size(length)),
+        lambda node, state, prepared, x, rest: kernels.filter_block(state, x, prepared),
+        lambda node, rest, length: kernels.prepare_sos(rest[0], length),
     ),
 }
 """The rule of each operation of time."""

@@ -53,6 +53,10 @@ _plain(
 )  # fmt: skip
 
 
+ELEMENTWISE = frozenset(PER_SAMPLE)
+"""Those that work on numbers one by one, whatever axes there are."""
+
+
 def _slice(node: Node, real: Any) -> Callable[[Array], Array]:
     bounds = (node.ints("start"), node.ints("limit"), node.ints("stride"))
     return lambda x: lax.slice(x, *bounds)

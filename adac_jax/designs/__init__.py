@@ -13,6 +13,7 @@ from adac_jax.designs.prototypes import (
     state_variable,
 )
 from adac_jax.designs.response import magnitude_db
+from adac_jax.designs.rotations import rotation
 from adac_jax.designs.velvet import velvet_noise
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "magnitude_db",
     "one_pole",
     "quality_from_bandwidth",
+    "rotation",
     "second_order",
     "shelf",
     "state_variable",

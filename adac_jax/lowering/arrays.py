@@ -187,6 +187,73 @@ def _gather(w: Walker, eqn: JaxprEqn, x: Value, indices: Value) -> Signal:
     return _taken(w, x, picked, axis)
 
 
+@rule("scatter-add")
+def _scatter_add(w: Walker, eqn: JaxprEqn, x: Value, indices: Value, added: Value) -> Signal:
+    index = w.concrete(indices)
+    if index is None:
+        raise w.refusal(
+            "its indices depend on a signal or a parameter.", "Use indices that are constants."
+        )
+    full, part = eqn.invars[0].aval.shape, eqn.invars[2].aval.shape
+    numbers = eqn.params["dimension_numbers"]
+    gone = (*numbers.inserted_window_dims, *numbers.operand_batching_dims)
+    kept = [d for d in range(len(full)) if d not in gone]
+    window = dict(zip(kept, numbers.update_window_dims, strict=True))
+    of_added = {k: d for d, k in window.items()}
+    time = x.axis if isinstance(x, Signal) else of_added.get(added.axis, -1)  # type: ignore[union-attr]
+    if time not in window or part[window[time]] != full[time]:
+        raise w.refusal("it adds to samples by their position in time.", _WHOLE)
+    # A gather is the transpose: of positions instead of samples, with a time axis of one, it says
+    # where each number goes.
+    shape = without(full, time)
+    positions = np.arange(math.prod(shape), dtype=np.int32).reshape(shape)
+    sizes = [part[window[d]] if d in window and d != time else 1 for d in range(len(full))]
+    with jax.ensure_compile_time_eval():
+        found = lax.gather(
+            jnp.expand_dims(positions, time),
+            jnp.asarray(index),
+            dimension_numbers=lax.GatherDimensionNumbers(
+                offset_dims=numbers.update_window_dims,
+                collapsed_slice_dims=numbers.inserted_window_dims,
+                start_index_map=numbers.scatter_dims_to_operand_dims,
+                operand_batching_dims=numbers.operand_batching_dims,
+                start_indices_batching_dims=numbers.scatter_indices_batching_dims,
+            ),
+            slice_sizes=sizes,
+            mode=eqn.params["mode"],
+            fill_value=-1,
+        )
+    to = np.squeeze(np.asarray(found), window[time])
+    signals = [v for v in (x, added) if isinstance(v, Signal)]
+    shift = max(v.shift for v in signals)
+    node = w.full(w.operand(added, window[time], shift), to.shape)
+    node = _placed(w, node, to.ravel(), shape)
+    if not w.is_zero(x):
+        node = w.add("add", w.full(w.operand(x, time, shift), shape), node)
+    return Signal(node, time, shift, min(v.valid for v in signals))
+
+
+def _placed(w: Walker, node: int, to: np.ndarray, shape: tuple[int, ...]) -> int:
+    """Number k of a node is added to number to[k] of the result; to none if that is negative."""
+    count = len(to)
+    order = np.argsort(to, kind="stable")
+    order = order[to[order] >= 0]
+    nth = np.arange(len(order)) - np.searchsorted(to[order], to[order])
+    terms = np.full((math.prod(shape), 1 + max(nth, default=0)), count)
+    terms[to[order], nth] = order
+    if (terms == count).any():
+        # A zero for places that get fewer numbers than others.
+        none = w.builder.constant(0.0 if w.builder.type(node).kind == "real" else 0)
+        flat = w.add("reshape", node, shape=(count,))
+        zero = w.add("broadcast", none, shape=(1,), axes=())
+        node = w.add("concatenate", flat, zero, axis=0)
+    flat = tuple(int(k) for k in terms.ravel())
+    if terms.shape[1] == 1:
+        return w.add("take", node, indices=flat, shape=shape)
+    node = w.add("take", node, indices=flat, shape=(*shape, terms.shape[1]))
+    return w.add("sum", node, axes=(len(shape),))
+
+
 @rule("dynamic_slice")
 def _dynamic_slice(w: Walker, eqn: JaxprEqn, x: Value, *starts: Value) -> Signal:
     found = [w.concrete(s) for s in starts]
@@ -200,7 +267,8 @@ def _dynamic_slice(w: Walker, eqn: JaxprEqn, x: Value, *starts: Value) -> Signal
     ]
     from adac_jax.lowering.shifts import cut
 
-    return cut(w, x, low, [a + s for a, s in zip(low, sizes, strict=True)], [1] * len(low))
+    limit = [a + s for a, s in zip(low, sizes, strict=True)]
+    return cut(w, x, full[x.axis], low, limit, [1] * len(low))
 
 
 def _reduction(op: str):

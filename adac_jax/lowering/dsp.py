@@ -13,6 +13,12 @@ from adac_jax.lowering.walker import Walker, rule
 from adac_jax.primitives.delay import expand_samples
 
 
+def _causal(w: Walker, eqn: JaxprEqn) -> None:
+    """Refuses an operation that looks at later samples, as the transpose of one here does."""
+    if eqn.params["reverse"] != w.reverse:
+        raise w.refusal(_AHEAD, _DELAY)
+
+
 def _signal(w: Walker, value: Value, axis: int) -> int:
     """The node of a signal argument, which must not run ahead."""
     if isinstance(value, Signal) and value.shift:
@@ -42,6 +48,7 @@ def _result(w: Walker, node: int, x: Value, axis: int, length: int, least: int =
 
 @rule("delay")
 def _delay(w: Walker, eqn: JaxprEqn, x: Value, *initial: Value) -> Signal:
+    _causal(w, eqn)
     axis, length = eqn.params["axis"], eqn.invars[0].aval.shape[eqn.params["axis"]]
     k = w.operand(x, axis) if not isinstance(x, Signal) else w.operand(x, axis, x.shift)
     channels = w.builder.type(k).shape
@@ -67,6 +74,7 @@ def _delay(w: Walker, eqn: JaxprEqn, x: Value, *initial: Value) -> Signal:
 
 @rule("variable_delay")
 def _variable_delay(w: Walker, eqn: JaxprEqn, x: Value, d: Value) -> Signal:
+    _causal(w, eqn)
     axis, length = eqn.params["axis"], eqn.invars[0].aval.shape[eqn.params["axis"]]
     k = _signal(w, x, axis)
     lengths = _over(w, d, 0, w.builder.type(k).shape)
@@ -82,6 +90,7 @@ def _variable_delay(w: Walker, eqn: JaxprEqn, x: Value, d: Value) -> Signal:
 
 @rule("fir")
 def _fir(w: Walker, eqn: JaxprEqn, x: Value, taps: Value) -> Signal:
+    _causal(w, eqn)
     axis, length = eqn.params["axis"], eqn.invars[0].aval.shape[eqn.params["axis"]]
     k = _signal(w, x, axis)
     h = _over(w, taps, 1, w.builder.type(k).shape)
@@ -89,6 +98,7 @@ def _fir(w: Walker, eqn: JaxprEqn, x: Value, taps: Value) -> Signal:
 
 
 def _recursive(w: Walker, eqn: JaxprEqn, op: str, own: int, x: Value, *rest: Value) -> list[Any]:
+    _causal(w, eqn)
     axis, length = eqn.params["axis"], eqn.invars[0].aval.shape[eqn.params["axis"]]
     k = _signal(w, x, axis)
     channels = w.builder.type(k).shape
@@ -112,6 +122,7 @@ def _sosfilt(w: Walker, eqn: JaxprEqn, x: Value, sos: Value, zi: Value) -> list[
 
 @rule("feedback")
 def _feedback(w: Walker, eqn: JaxprEqn, *values: Value) -> list[Value]:
+    _causal(w, eqn)
     axes, length = eqn.params["axes"], eqn.params["length"]
     count = len(axes)
     consts, xs = values[: len(values) - count], values[len(values) - count :]
@@ -132,12 +143,22 @@ def close_loop(
     """Writes u = source + loop(u): the results are u and what else the loop returns."""
     heads = [w.builder.reserve(w.builder.type(k).shape) for k in sources]
     inside = [Signal(k, axis, 0, valid) for k, axis in zip(heads, axes, strict=True)]
-    results = w.walk(*open_jaxpr(jaxpr), [*consts, *inside])
-    for head, source, axis, result in zip(heads, sources, axes, results, strict=False):
-        returned = _signal(w, result, axis)
-        returned = w.full(returned, w.builder.type(head).shape)
-        w.builder.define(head, "add", source, returned, name=w.label() or "loop")
-    return [*inside, *results[len(heads) :]]
+    returned, others = walk_loop(w, jaxpr, consts, inside)
+    for head, source, back in zip(heads, sources, returned, strict=True):
+        w.builder.define(head, "add", source, back, name=w.label() or "loop")
+    return [*inside, *others]
+
+
+def walk_loop(
+    w: Walker, jaxpr: Any, consts: Sequence[Value], signals: Sequence[Signal]
+) -> tuple[list[int], list[Value]]:
+    """Writes loop(u), given u: the nodes of what it returns for u, and its further results."""
+    results = w.walk(*open_jaxpr(jaxpr), [*consts, *signals])
+    returned = []
+    for signal, result in zip(signals, results, strict=False):
+        node = _signal(w, result, signal.axis)
+        returned.append(w.full(node, w.builder.type(signal.node).shape))
+    return returned, results[len(signals) :]
 
 
 _AHEAD = "it would need samples that have not arrived yet."

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import jax.numpy as jnp
+import numpy as np
 
 from adac_jax._compat import JaxprEqn
 from adac_jax.lowering.arrays import slice_channels, without
@@ -15,19 +17,27 @@ from adac_jax.lowering.walker import Walker, rule
 @rule("slice")
 def _slice(w: Walker, eqn: JaxprEqn, x: Signal) -> Signal:
     start, limit = eqn.params["start_indices"], eqn.params["limit_indices"]
-    return cut(w, x, start, limit, eqn.params["strides"] or [1] * len(start))
+    length = eqn.invars[0].aval.shape[x.axis]
+    return cut(w, x, length, start, limit, eqn.params["strides"] or [1] * len(start))
 
 
 def cut(
-    w: Walker, x: Signal, start: Sequence[int], limit: Sequence[int], stride: Sequence[int]
+    w: Walker,
+    x: Signal,
+    length: int,
+    start: Sequence[int],
+    limit: Sequence[int],
+    stride: Sequence[int],
 ) -> Signal:
-    """A slice; along time it moves the signal and leaves out its end."""
+    """A slice of an array `length` long; along time it moves the signal and cuts its end."""
     if stride[x.axis] != 1:
         raise w.refusal(
             f"it takes every {stride[x.axis]}th sample, which changes the sample rate.",
             "Keep one sample rate throughout.",
         )
     low, high = start[x.axis], limit[x.axis]
+    if w.reverse:
+        low, high = length - high, length - low
     node, shift = _undelayed(w, x.node, x.shift + low)
     x = Signal(node, x.axis, shift, max(0, min(x.valid, high) - low))
     node = slice_channels(w, x, *(without(s, x.axis) for s in (start, limit, stride)))
@@ -51,28 +61,49 @@ def _pad(w: Walker, eqn: JaxprEqn, x: Value, value: Value) -> Signal:
     if not isinstance(x, Signal):
         raise w.refusal("it pads with a signal.")
     config = eqn.params["padding_config"]
-    low, _, inner = config[x.axis]
+    low, high, inner = config[x.axis]
+    if w.reverse:
+        low = high
     if inner:
         raise w.refusal(
             "it puts zeros between samples, which changes the sample rate.",
             "Keep one sample rate throughout.",
         )
     rest = without(config, x.axis)
-    if any(low < 0 or high < 0 or inner for low, high, inner in rest):
-        raise w.refusal("it pads channels by negative or inner amounts.", "Use slices.")
+    if any(before < 0 or after < 0 for before, after, _ in rest):
+        raise w.refusal("it pads channels by negative amounts.", "Use slices.")
     if low > 0 and not w.is_zero(value):
         raise w.refusal("it pads time with something else than zeros.", "Pad with zeros.")
     node = x.node
-    for axis, (before, after, _) in enumerate(rest):
+    for axis, (before, after, between) in enumerate(rest):
+        if between:
+            node = _spaced(w, node, axis, between, value)
         if before or after:
-            pieces = []
-            for amount in (before, after):
-                shape = list(w.builder.type(node).shape)
-                shape[axis] = amount
-                filler = w.coefficient(value)  # type: ignore[arg-type]
-                pieces.append(w.add("broadcast", filler, shape=tuple(shape), axes=()))
-            node = w.add("concatenate", pieces[0], node, pieces[1], axis=axis)
+            ends = [_filler(w, node, axis, amount, value) for amount in (before, after)]
+            node = w.add("concatenate", ends[0], node, ends[1], axis=axis)
     return later(w, w.mapped(node, x), low)
+
+
+def _filler(w: Walker, node: int, axis: int, amount: int, value: Value) -> int:
+    shape = list(w.builder.type(node).shape)
+    shape[axis] = amount
+    filler = w.coefficient(value)  # type: ignore[arg-type]
+    return w.add("broadcast", filler, shape=tuple(shape), axes=())
+
+
+def _spaced(w: Walker, node: int, axis: int, between: int, value: Value) -> int:
+    """Channels with `between` fillers after each but the last: every one picked from a few."""
+    shape = w.builder.type(node).shape
+    count = shape[axis]
+    joined = w.add("concatenate", node, _filler(w, node, axis, 1, value), axis=axis)
+    positions = np.arange(math.prod(shape) // max(1, count) * (count + 1))
+    positions = positions.reshape(*shape[:axis], count + 1, *shape[axis + 1 :])
+    size = max(0, count + (count - 1) * between)
+    step = between + 1
+    along = [k // step if k % step == 0 else count for k in range(size)]
+    picked = np.take(positions, along, axis=axis)
+    flat = tuple(int(k) for k in picked.ravel())
+    return w.add("take", joined, indices=flat, shape=picked.shape)
 
 
 def later(w: Walker, x: Signal, samples: int) -> Signal:
@@ -94,6 +125,8 @@ def splice(w: Walker, eqn: JaxprEqn, values: Sequence[Value]) -> Signal:
     where = next(k for k, v in enumerate(values) if isinstance(v, Signal))
     x = values[where]
     assert isinstance(x, Signal)
+    if w.reverse:
+        raise w.refusal("it joins signals in reversed time.")
     if any(isinstance(v, Signal) for v in values[where + 1 :]):
         raise w.refusal(
             "it joins two signals one after the other in time.",

@@ -80,10 +80,13 @@ class Walker:
         lift: What to do with a known value that has a time axis. True: it becomes a further
             input of the graph (inside `feedback`, where arrays are at hand). False: it must not
             change over time, which is checked when its value is there.
+        reverse: Whether time runs backwards: the sample of a node is then a sample of its array
+            counted from the end, and earlier ones are those that follow.
     """
 
-    def __init__(self, builder: Builder, *, lift: bool) -> None:
+    def __init__(self, builder: Builder, *, lift: bool, reverse: bool = False) -> None:
         self.builder = builder
+        self.reverse = reverse
         self.lift = lift
         self.lifted: list[Any] = []
         self.slots: dict[str, Slot] = {}
@@ -256,7 +259,8 @@ class Walker:
                 shape=rest,
                 kind=kind_of(value.dtype),
             )
-            self.lifted.append(jnp.moveaxis(jnp.asarray(value), axis, 0))
+            moved = jnp.moveaxis(jnp.asarray(value), axis, -1)
+            self.lifted.append(jnp.flip(moved, -1) if self.reverse else moved)
         else:
             node = self._slot(known, rest, axis)
         self._nodes[key] = node, value

@@ -16,6 +16,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from adac_jax import designs
 from adac_jax.nn.butterflies import Hadamard, Rotation
 from adac_jax.nn.module import Module
 from adac_jax.nn.square import Square, apply_matrix, normal, parameter
@@ -82,7 +83,7 @@ class Orthogonal(Square):
     def matrix(self) -> Float[Array, "n n"]:
         """M."""
         upper = jnp.triu(self.weight[...], 1)
-        return jax.scipy.linalg.expm(upper - upper.T)
+        return designs.rotation(upper - upper.T)
 
 
 class Householder(Square):

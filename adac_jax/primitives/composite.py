@@ -1,8 +1,7 @@
 """JAX primitives that are defined by a JAX function of their own.
 
-The primitive keeps its name in a jaxpr, which is what tracing to the IR reads. What it computes,
-and how it is differentiated, transposed and compiled, comes from the function; only batching is
-stated by hand, so that a batched program still shows the primitive.
+The primitive keeps its name in a jaxpr, which is what tracing to the IR reads, and keeps it when
+the program is batched, differentiated or transposed. What it computes comes from the function.
 """
 
 from __future__ import annotations
@@ -24,28 +23,33 @@ def composite(
     name: str,
     function: Callable[..., Any],
     batch: Batch,
+    *,
+    linear: tuple[int, ...],
     multiple: bool = False,
     batched_at: tuple[int, ...] = (),
 ) -> Primitive:
     """Makes a primitive.
 
+    Its derivative with respect to the signal is the primitive again, and its transpose the
+    primitive with time reversed, which its parameter `reverse` says: so what a loop does to
+    tangents and cotangents can be traced and run like the loop itself. Derivatives with respect to
+    coefficients are those of the function.
+
     Args:
         name: As it reads in a jaxpr.
-        function: (*operands, **parameters) -> result (a list if `multiple`).
+        function: (*operands, reverse, **parameters) -> result (a list if `multiple`). With
+            `reverse` it does with the last sample first what it does else. The signal is operand 0,
+            and the result, the first one if there are several, has its shape.
         batch: (operands, their batch axes, parameters) -> (operands with the batch made part of
             their shape, parameters).
+        linear: The operands that it is linear in, taken together: the signal, and the state at its
+            beginning.
         multiple: Whether there are several results.
         batched_at: The axis of each result that the batch is then at; 0 for those not stated.
     """
     primitive = Primitive(name)
     primitive.multiple_results = multiple
-
-    @lru_cache(maxsize=256)
-    def compiled(parameters: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
-        return jax.jit(lambda *operands: function(*operands, **dict(parameters)))
-
-    def implement(*operands: Array, **parameters: Any) -> Any:
-        return compiled(tuple(sorted(parameters.items())))(*operands)
+    define(primitive, function)
 
     def abstract(*operands: Any, **parameters: Any) -> Any:
         specs = [jax.ShapeDtypeStruct(o.shape, o.dtype) for o in operands]
@@ -54,37 +58,43 @@ def composite(
 
     def jvp(primals: Any, tangents: Any, /, **parameters: Any) -> Any:
         moving = [k for k, t in enumerate(tangents) if type(t) is not ad.Zero]
+        result = primitive.bind(*primals, **parameters)
+        found: list[Any] = []
+        if any(k in linear for k in moving):
+            operands = [
+                _instantiated(tangents[k], primals[k]) if k in linear else primals[k]
+                for k in range(len(primals))
+            ]
+            found.append(primitive.bind(*operands, **parameters))
+        others = [k for k in moving if k not in linear]
+        if others:
 
-        def of_moving(*values: Array) -> Any:
-            operands = list(primals)
-            for k, value in zip(moving, values, strict=True):
-                operands[k] = value
-            return function(*operands, **parameters)
+            def of_others(*values: Array) -> Any:
+                return function(*replaced(primals, others, values), **parameters)
 
-        return jax.jvp(of_moving, [primals[k] for k in moving], [tangents[k] for k in moving])
+            found.append(
+                jax.jvp(of_others, [primals[k] for k in others], [tangents[k] for k in others])[1]
+            )
+        return result, found[0] if len(found) == 1 else jax.tree.map(jnp.add, *found)
 
     def transpose(cotangents: Any, /, *operands: Any, **parameters: Any) -> list[Any]:
-        linear = [k for k, o in enumerate(operands) if ad.is_undefined_primal(o)]
-
-        def of_linear(*values: Array) -> Any:
-            full = list(operands)
-            for k, value in zip(linear, values, strict=True):
-                full[k] = value
-            return function(*full, **parameters)
-
-        avals = [
-            jax.ShapeDtypeStruct(operands[k].aval.shape, operands[k].aval.dtype) for k in linear
-        ]
-        results = jax.eval_shape(of_linear, *avals)
-        filled = jax.tree.map(
-            lambda c, s: jnp.zeros(s.shape, s.dtype) if type(c) is ad.Zero else c,
-            list(cotangents) if multiple else cotangents,
-            results,
-            is_leaf=lambda c: type(c) is ad.Zero,
-        )
-        found = jax.linear_transpose(of_linear, *avals)(filled)
+        free = [k for k, o in enumerate(operands) if ad.is_undefined_primal(o)]
+        first, *rest = cotangents if multiple else [cotangents]
         answer: list[Any] = [None] * len(operands)
-        for k, value in zip(linear, found, strict=True):
+        if free == [0] and all(type(c) is ad.Zero for c in rest):
+            if type(first) is ad.Zero:
+                return [ad.Zero(operands[0].aval), *answer[1:]]
+            back = {**parameters, "reverse": not parameters["reverse"]}
+            # The states at the beginning belong to the signal's value, not to its derivative.
+            kept = [jnp.zeros_like(o) if k in linear else o for k, o in enumerate(operands) if k]
+            result = primitive.bind(first, *kept, **back)
+            answer[0] = result[0] if multiple else result
+            return answer
+
+        def of_free(*values: Array) -> Any:
+            return function(*replaced(operands, free, values), **parameters)
+
+        for k, value in zip(free, transposed(of_free, operands, free, cotangents), strict=True):
             answer[k] = value
         return answer
 
@@ -95,13 +105,53 @@ def composite(
             return result, 0
         return result, [*batched_at, *(0 for _ in result[len(batched_at) :])]
 
-    primitive.def_impl(implement)
     primitive.def_abstract_eval(abstract)
     ad.primitive_jvps[primitive] = jvp
     ad.primitive_transposes[primitive] = transpose
     batching.primitive_batchers[primitive] = batched
-    mlir.register_lowering(primitive, mlir.lower_fun(function, multiple_results=multiple))
     return primitive
+
+
+def define(primitive: Primitive, function: Callable[..., Any]) -> None:
+    """Gives a primitive its value: what a function (*operands, **parameters) computes."""
+
+    @lru_cache(maxsize=256)
+    def compiled(parameters: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
+        return jax.jit(lambda *operands: function(*operands, **dict(parameters)))
+
+    def implement(*operands: Array, **parameters: Any) -> Any:
+        return compiled(tuple(sorted(parameters.items())))(*operands)
+
+    primitive.def_impl(implement)
+    lowering = mlir.lower_fun(function, multiple_results=primitive.multiple_results)
+    mlir.register_lowering(primitive, lowering)
+
+
+def transposed(
+    function: Callable[..., Any], operands: Sequence[Any], free: Sequence[int], cotangents: Any
+) -> list[Any]:
+    """The cotangents of the `free` operands of a linear function of them."""
+    specs = [jax.ShapeDtypeStruct(operands[k].aval.shape, operands[k].aval.dtype) for k in free]
+    results = jax.eval_shape(function, *specs)
+    filled = jax.tree.map(
+        lambda c, s: jnp.zeros(s.shape, s.dtype) if type(c) is ad.Zero else c,
+        list(cotangents) if isinstance(results, list) else cotangents,
+        results,
+        is_leaf=lambda c: type(c) is ad.Zero,
+    )
+    return list(jax.linear_transpose(function, *specs)(filled))
+
+
+def _instantiated(tangent: Any, primal: Array) -> Array:
+    return jnp.zeros_like(primal) if type(tangent) is ad.Zero else tangent
+
+
+def replaced(operands: Sequence[Any], at: Sequence[int], values: Sequence[Any]) -> list[Any]:
+    """The operands with other values at some places."""
+    full = list(operands)
+    for k, value in zip(at, values, strict=True):
+        full[k] = value
+    return full
 
 
 def front(operand: Array, axis: int | None, size: int) -> Array:
@@ -143,14 +193,15 @@ def batch_signal_and_coefficients(leading: Sequence[int]) -> Batch:
     return batch
 
 
-def time_first(x: Array, axis: int) -> Array:
-    """Moves the time axis to the front."""
-    return jnp.moveaxis(x, axis, 0)
+def time_last(x: Array, axis: int, reverse: bool = False) -> Array:
+    """Moves the time axis to the end, and turns it round if asked to."""
+    moved = jnp.moveaxis(x, axis, -1)
+    return jnp.flip(moved, -1) if reverse else moved
 
 
-def time_back(y: Array, axis: int) -> Array:
-    """Undoes `time_first`."""
-    return jnp.moveaxis(y, 0, axis)
+def time_back(y: Array, axis: int, reverse: bool = False) -> Array:
+    """Undoes `time_last`."""
+    return jnp.moveaxis(jnp.flip(y, -1) if reverse else y, -1, axis)
 
 
 def normal_axis(name: str, x: Array, axis: int) -> int:

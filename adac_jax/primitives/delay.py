@@ -19,7 +19,7 @@ from adac_jax.primitives.composite import (
     front,
     normal_axis,
     time_back,
-    time_first,
+    time_last,
 )
 from ir.ops import MAX_DELAY
 
@@ -30,18 +30,18 @@ def expand_samples(samples: tuple[int, ...], channels: tuple[int, ...]) -> tuple
     return samples * (count // max(1, len(samples)))
 
 
-def _delay(x: Array, *initial: Array, samples: tuple[int, ...], axis: int) -> Array:
-    x = time_first(x, axis)
-    lengths = expand_samples(samples, x.shape[1:])
+def _delay(x: Array, *initial: Array, samples: tuple[int, ...], axis: int, reverse: bool) -> Array:
+    x = time_last(x, axis, reverse)
+    lengths = expand_samples(samples, x.shape[:-1])
     history = max(lengths, default=0)
-    past = jnp.zeros((history, *x.shape[1:]), x.dtype)
+    past = jnp.zeros((*x.shape[:-1], history), x.dtype)
     y = kernels.delay(past, x, lengths)[1]
     if initial:
-        m = jnp.array(lengths).reshape(x.shape[1:])
-        start = jnp.broadcast_to(time_first(initial[0], axis), past.shape)[: len(y)]
-        t = jnp.arange(len(start)).reshape(-1, *(1,) * (x.ndim - 1))
-        y = y.at[: len(start)].add(jnp.where(t < m, start, 0).astype(y.dtype))
-    return time_back(y, axis)
+        m = jnp.array(lengths).reshape(*x.shape[:-1], 1)
+        start = jnp.broadcast_to(time_last(initial[0], axis), past.shape)[..., : y.shape[-1]]
+        count = start.shape[-1]
+        y = y.at[..., :count].add(jnp.where(jnp.arange(count) < m, start, 0).astype(y.dtype))
+    return time_back(y, axis, reverse)
 
 
 def _batch(
@@ -52,7 +52,7 @@ def _batch(
     return full, {**parameters, "axis": parameters["axis"] + 1}
 
 
-delay_p = composite("delay", _delay, _batch)
+delay_p = composite("delay", _delay, _batch, linear=(0, 1))
 
 
 def delay(
@@ -98,21 +98,26 @@ def delay(
         ) from None
     flat = tuple(int(m) for m in lengths.ravel())
     if initial is None:
-        return delay_p.bind(x, samples=flat, axis=axis)
+        return delay_p.bind(x, samples=flat, axis=axis, reverse=False)
     start = jnp.asarray(initial, x.dtype)
     wanted = (*x.shape[:axis], max(flat, default=0), *channels)
     if start.shape != wanted:
         raise ValueError(f"`initial` has the shape {start.shape} but must be {wanted}.")
-    return delay_p.bind(x, start, samples=flat, axis=axis)
+    return delay_p.bind(x, start, samples=flat, axis=axis, reverse=False)
 
 
-def _variable_delay(x: Array, d: Array, *, minimum: int, maximum: int, axis: int) -> Array:
-    x = time_first(x, axis)
-    past = jnp.zeros((maximum, *x.shape[1:]), x.dtype)
-    return time_back(kernels.variable_delay(past, x, d, minimum, maximum)[1], axis)
+def _variable_delay(
+    x: Array, d: Array, *, minimum: int, maximum: int, axis: int, reverse: bool
+) -> Array:
+    x = time_last(x, axis, reverse)
+    past = jnp.zeros((*x.shape[:-1], maximum), x.dtype)
+    y = kernels.variable_delay(past, x, d[..., None], minimum, maximum)[1]
+    return time_back(y, axis, reverse)
 
 
-variable_delay_p = composite("variable_delay", _variable_delay, batch_signal_and_coefficients((0,)))
+variable_delay_p = composite(
+    "variable_delay", _variable_delay, batch_signal_and_coefficients((0,)), linear=(0,)
+)
 
 
 def variable_delay(
@@ -148,7 +153,8 @@ def variable_delay(
     if not jnp.issubdtype(d.dtype, jnp.integer):
         raise TypeError(f"`samples` has the type {d.dtype} but must be integers.")
     d = jnp.broadcast_to(d, x.shape[axis + 1 :])
-    return variable_delay_p.bind(x, d, minimum=minimum, maximum=maximum, axis=axis)
+    bounds = {"minimum": minimum, "maximum": maximum}
+    return variable_delay_p.bind(x, d, **bounds, axis=axis, reverse=False)
 
 
 __all__ = ["delay", "delay_p", "variable_delay", "variable_delay_p"]

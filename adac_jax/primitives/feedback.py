@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,48 +11,108 @@ import jax.numpy as jnp
 from jax import Array
 
 from adac_jax import blocks
-from adac_jax._compat import ClosedJaxpr, is_tracer, jaxpr_as_fun, open_jaxpr
-from adac_jax.errors import DelayFreeLoopError, RefusedError
+from adac_jax._compat import (
+    ClosedJaxpr,
+    Primitive,
+    ShapedArray,
+    ad,
+    batching,
+    jaxpr_as_fun,
+)
+from adac_jax.errors import AdacError, DelayFreeLoopError, IRError, RefusedError
 from adac_jax.lowering.source import calling_line
 from adac_jax.lowering.values import Known, Signal, Value
 from adac_jax.lowering.walker import Walker
-from adac_jax.primitives.composite import batch_size, composite, front, normal_axis
+from adac_jax.primitives.composite import (
+    batch_size,
+    define,
+    front,
+    normal_axis,
+    replaced,
+    time_back,
+    time_last,
+    transposed,
+)
+from adac_jax.primitives.hoisting import hoist
 from ir import Builder, Graph
-from ir.cycles import order
+from ir.cycles import has_loops, order
+
+Lowered = tuple[Graph, Walker, list[Value]]
 
 
 def _lower(
-    jaxpr: ClosedJaxpr, consts: Sequence[Any], xs: Sequence[Any], axes: Sequence[int], length: int
-) -> tuple[Graph, Walker, list[Value]]:
-    """The graph of u = x + loop(u); its outputs are those of the loop that are signals."""
-    from adac_jax.lowering.dsp import close_loop
+    jaxpr: ClosedJaxpr,
+    consts: Sequence[Any],
+    xs: Sequence[Any],
+    axes: Sequence[int],
+    length: int,
+    reverse: bool,
+    silent: tuple[bool, ...],
+    closed: bool = True,
+) -> Lowered:
+    """The graph of u = x + loop(u) and the values of u and of what else the loop returns.
+
+    With closed=False that of loop(x): it is then the values of what goes back that come first. The
+    outputs of the graph are those values that are signals. An x that is `silent` is known to be
+    zero throughout.
+    """
+    from adac_jax.lowering.dsp import close_loop, walk_loop
 
     builder = Builder("feedback")
-    walker = Walker(builder, lift=True)
+    walker = Walker(builder, lift=True, reverse=reverse)
     walker.first_input = len(xs)
-    sources = [
-        builder.add("input", index=k, shape=(*x.shape[:axis], *x.shape[axis + 1 :]), kind="real")
-        for k, (x, axis) in enumerate(zip(xs, axes, strict=True))
-    ]
+    sources = []
+    for k, (x, axis, quiet) in enumerate(zip(xs, axes, silent, strict=True)):
+        shape = (*x.shape[:axis], *x.shape[axis + 1 :])
+        source = builder.add("input", index=k, shape=shape, kind="real")
+        if quiet and closed:
+            source = builder.add("broadcast", builder.constant(0.0), shape=shape, axes=())
+        sources.append(source)
     known = [Known(c) for c in consts]
-    results = close_loop(walker, jaxpr, known, sources, axes, length)
+    if closed:
+        results = close_loop(walker, jaxpr, known, sources, axes, length)
+    else:
+        signals = [Signal(k, axis, 0, length) for k, axis in zip(sources, axes, strict=True)]
+        returned, others = walk_loop(walker, jaxpr, known, signals)
+        back = [Signal(k, axis, 0, length) for k, axis in zip(returned, axes, strict=True)]
+        results = [*back, *others]
     outputs = tuple(r.node for r in results if isinstance(r, Signal))
     return builder.build(outputs), walker, results
 
 
 def _feedback(
-    *operands: Array, jaxpr: ClosedJaxpr, axes: tuple[int, ...], length: int
+    *operands: Array,
+    jaxpr: ClosedJaxpr,
+    axes: tuple[int, ...],
+    length: int,
+    reverse: bool,
+    silent: tuple[bool, ...],
+    in_place: bool = True,
 ) -> list[Array]:
-    count = len(axes)
-    consts, xs = operands[: len(operands) - count], operands[len(operands) - count :]
-    graph, walker, results = _lower(jaxpr, consts, xs, axes, length)
-    inputs = [jnp.moveaxis(x, axis, 0) for x, axis in zip(xs, axes, strict=True)]
+    consts, xs = _parted(operands, axes)
+    lowered = _lower(jaxpr, consts, xs, axes, length, reverse, silent)
+    reading = partial(blocks.run_whole, in_place=in_place)
+    return _run(lowered, xs, axes, length, reverse, silent, reading)
+
+
+def _run(
+    lowered: Lowered,
+    xs: Sequence[Array],
+    axes: Sequence[int],
+    length: int,
+    reverse: bool,
+    silent: tuple[bool, ...],
+    reading: Callable[..., tuple[Array, ...]] = blocks.run_whole,
+) -> list[Array]:
+    """The values of a lowered loop, by the block reading."""
+    graph, walker, results = lowered
+    inputs = [time_last(x, axis, reverse) for x, axis in zip(xs, axes, strict=True)]
     values = {name: jnp.asarray(slot.value) for name, slot in walker.slots.items()}
-    found = iter(blocks.run(graph, values, [*inputs, *walker.lifted], length))
+    found = iter(reading(graph, values, [*inputs, *walker.lifted], length))
     answer = []
     for result in results:
         if isinstance(result, Signal):
-            answer.append(jnp.moveaxis(next(found), 0, result.axis))
+            answer.append(time_back(next(found), result.axis, reverse))
         elif isinstance(result, Known):
             answer.append(jnp.asarray(result.value))
         else:
@@ -59,9 +120,162 @@ def _feedback(
     return answer
 
 
-def _batch(
-    operands: Sequence[Array], axes: Sequence[int | None], parameters: dict[str, Any]
-) -> tuple[list[Array], dict[str, Any]]:
+def _parted(operands: Sequence[Any], axes: Sequence[int]) -> tuple[list[Any], list[Any]]:
+    """Operands as what the loop closes over, and what enters it."""
+    first = len(operands) - len(axes)
+    return list(operands[:first]), list(operands[first:])
+
+
+def _abstract(*operands: Any, jaxpr: ClosedJaxpr, axes: tuple[int, ...], **_: Any) -> list[Any]:
+    entering = operands[len(operands) - len(axes) :]
+    results = [*entering, *jaxpr.out_avals[len(axes) :]]
+    return [ShapedArray(r.shape, r.dtype) for r in results]
+
+
+def _jvp(
+    primals: Sequence[Any], tangents: Sequence[Any], /, *, jaxpr: ClosedJaxpr, **parameters: Any
+) -> tuple[list[Any], list[Any]]:
+    """u̇ = ẋ + ∂loop/∂θ θ̇ + ∂loop/∂u u̇: a loop of the same kind, round the tangent map.
+
+    What a change of parameters θ adds is computed from the whole of u at once, outside of the loop.
+    """
+    axes = parameters["axes"]
+    count = len(axes)
+    results = feedback_p.bind(*primals, jaxpr=jaxpr, **parameters)
+    consts, xs = _parted(primals, axes)
+    moved, entering = _parted(tangents, axes)
+    u = results[:count]
+    real = [k for k, r in enumerate(results) if jnp.issubdtype(r.dtype, jnp.floating)]
+    moving = [k for k, t in enumerate(moved) if type(t) is not ad.Zero]
+    added = [0] * len(real)
+    if moving:
+        run = partial(_open, jaxpr=jaxpr, **parameters)
+
+        def of_moving(*values: Array) -> list[Array]:
+            found = run(*replaced(consts, moving, values), *u)
+            return [found[k] for k in real]
+
+        at, along = [consts[k] for k in moving], [moved[k] for k in moving]
+        added = jax.jvp(of_moving, at, along)[1]
+    parameters["silent"] = tuple(type(t) is ad.Zero and not moving for t in entering)
+    entering = [
+        jnp.zeros_like(x) + a if type(t) is ad.Zero else t + a
+        for x, t, a in zip(xs, entering, added, strict=False)
+    ]
+    loop = jaxpr_as_fun(jaxpr)
+
+    def tangent(*operands: Array) -> list[Array]:
+        residuals, directions = _parted(operands, axes)
+        inside, at = _parted(residuals, axes)
+
+        def of_signals(*signals: Array) -> list[Array]:
+            found = loop(*inside, *signals)
+            return [found[k] for k in real]
+
+        return jax.jvp(of_signals, at, directions)[1]
+
+    known = [*consts, *u]
+    inner, kept = hoist(jax.make_jaxpr(tangent)(*known, *entering), known)
+    found = feedback_p.bind(*kept, *entering, jaxpr=inner, **parameters)
+    answer: list[Any] = [ad.Zero(ShapedArray(r.shape, jax.dtypes.float0)) for r in results]
+    for position, k in enumerate(real):
+        answer[k] = found[position] if k < count else found[position] + added[position]
+    return results, answer
+
+
+def _open(*operands: Array, jaxpr: ClosedJaxpr, **parameters: Any) -> list[Array]:
+    """loop(u): by the block reading, or as it was written if it holds loops of its own.
+
+    The derivatives of those are better known to their primitives than to the block reading.
+    """
+    consts, u = _parted(operands, parameters["axes"])
+    lowered = _lower(jaxpr, consts, u, **parameters, closed=False)
+    if has_loops(lowered[0]):
+        return jaxpr_as_fun(jaxpr)(*operands)
+    return _run(lowered, u, **parameters, reading=blocks.run_in_chunks)
+
+
+def _transpose(
+    cotangents: Sequence[Any], /, *operands: Any, jaxpr: ClosedJaxpr, **parameters: Any
+) -> list[Any]:
+    """λ = ū + (∂loop/∂u)ᵀ λ: the loop with its arrows turned round, run from the last sample on.
+
+    Cotangents of what else the loop returns enter it where those signals leave it.
+    """
+    axes, reverse = parameters["axes"], parameters["reverse"]
+    count = len(axes)
+    consts, xs = _parted(operands, axes)
+    nothing = [None] * len(consts)
+    if all(type(c) is ad.Zero for c in cotangents):
+        return [*nothing, *(ad.Zero(x.aval) for x in xs)]
+    loop = jaxpr_as_fun(jaxpr)
+    specs = [jax.ShapeDtypeStruct(x.aval.shape, x.aval.dtype) for x in xs]
+    try:
+        if any(map(ad.is_undefined_primal, consts)):
+            raise AdacError("What the loop closes over is to be transposed too.")
+        found = _abstractly(consts, specs, jaxpr=jaxpr, **parameters)
+        others = [
+            k
+            for k in range(count, len(cotangents))
+            if type(cotangents[k]) is not ad.Zero and isinstance(found[k], Signal)
+        ]
+        taken = [*range(count), *others]
+        entering = [
+            jnp.zeros(specs[k].shape, specs[k].dtype) if type(c) is ad.Zero else c
+            for k, c in ((k, cotangents[k]) for k in taken)
+        ]
+        further = [f for f in (found[k] for k in others) if isinstance(f, Signal)]
+        new_axes = (*axes, *(f.axis for f in further))
+
+        def back(*values: Array) -> list[Array]:
+            inside, directions = _parted(values, new_axes)
+            turned = jax.linear_transpose(lambda *v: [loop(*inside, *v)[k] for k in taken], *specs)
+            return [*turned(directions), *(jnp.zeros_like(d) for d in directions[count:])]
+
+        inner, kept = hoist(jax.make_jaxpr(back)(*consts, *entering), consts)
+        silent = tuple(type(cotangents[k]) is ad.Zero for k in taken)
+        options = {
+            **parameters,
+            "jaxpr": inner,
+            "axes": new_axes,
+            "reverse": not reverse,
+            "silent": silent,
+        }
+        _abstractly(kept, entering, **options)
+    except (AdacError, IRError):
+        # Something in it has no meaning sample by sample when time is reversed.
+        free = [k for k, o in enumerate(operands) if ad.is_undefined_primal(o)]
+
+        def of_free(*values: Array) -> list[Array]:
+            full = replaced(operands, free, values)
+            return _feedback(*full, jaxpr=jaxpr, **parameters, in_place=False)
+
+        answer: list[Any] = [None] * len(operands)
+        for k, value in zip(free, transposed(of_free, operands, free, cotangents), strict=True):
+            answer[k] = value
+        return answer
+    return [*nothing, *feedback_p.bind(*kept, *entering, **options)[:count]]
+
+
+def _abstractly(consts: Sequence[Any], xs: Sequence[Any], **parameters: Any) -> list[Value]:
+    """What the loop returns, without running it.
+
+    Raises:
+        AdacError, IRError: it is not one that can be run.
+    """
+    found: list[Value] = []
+
+    def lowered(*values: Array) -> list[Array]:
+        graph, _, results = _lower(consts=values, xs=xs, **parameters)
+        order(graph)
+        found.extend(results)
+        return []
+
+    jax.eval_shape(lowered, *consts)
+    return found
+
+
+def _batch(operands: Sequence[Array], axes: Sequence[int | None], /, **parameters: Any) -> Any:
     size = batch_size(operands, axes)
     count = len(parameters["axes"])
     first = len(operands) - count
@@ -75,10 +289,17 @@ def _batch(
     mapped = jax.vmap(closed, in_axes=tuple(inner), out_axes=0, axis_size=size)
     batched = jax.make_jaxpr(mapped)(*consts, *xs)
     new = {**parameters, "jaxpr": batched, "axes": tuple(a + 1 for a in parameters["axes"])}
-    return [*consts, *xs], new
+    results = feedback_p.bind(*consts, *xs, **new)
+    return results, [0] * len(results)
 
 
-feedback_p = composite("feedback", _feedback, _batch, multiple=True)
+feedback_p = Primitive("feedback")
+feedback_p.multiple_results = True
+feedback_p.def_abstract_eval(_abstract)
+define(feedback_p, _feedback)
+ad.primitive_jvps[feedback_p] = _jvp
+ad.primitive_transposes[feedback_p] = _transpose
+batching.primitive_batchers[feedback_p] = _batch
 
 
 def feedback(loop: Callable[..., Any], x: Any, *, has_aux: bool = False, axis: int = -2) -> Any:
@@ -129,43 +350,24 @@ def feedback(loop: Callable[..., Any], x: Any, *, has_aux: bool = False, axis: i
         return [*returned, *map(jnp.asarray, extra)]
 
     specs = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
-    jaxpr, consts = _hoisted(flat, specs)
+    jaxpr, consts = hoist(jax.make_jaxpr(flat)(*specs), [])
     length = lengths.pop()
     _check_causal(jaxpr, consts, specs, axes, length)
-    results = feedback_p.bind(*consts, *leaves, jaxpr=jaxpr, axes=axes, length=length)
+    silent = (False,) * len(leaves)
+    parameters = {"axes": axes, "length": length, "reverse": False, "silent": silent}
+    results = feedback_p.bind(*consts, *leaves, jaxpr=jaxpr, **parameters)
     count = len(leaves)
     u = jax.tree.unflatten(tree, results[:count])
     return (u, jax.tree.unflatten(aux_tree[-1], results[count:])) if has_aux else u
-
-
-def _hoisted(function: Callable[..., Any], specs: Sequence[Any]) -> tuple[ClosedJaxpr, list[Any]]:
-    """A jaxpr whose first arguments are the arrays that the function closes over.
-
-    Constant integers stay inside: they are indices, which tracing must see.
-    """
-    jaxpr, consts = open_jaxpr(jax.make_jaxpr(function)(*specs))
-    inner = [not is_tracer(c) and not jnp.issubdtype(c.dtype, jnp.inexact) for c in consts]
-    free = [k for k, stays in enumerate(inner) if not stays]
-    stay = [k for k, stays in enumerate(inner) if stays]
-    moved = jaxpr.replace(
-        constvars=[jaxpr.constvars[k] for k in stay],
-        invars=[*(jaxpr.constvars[k] for k in free), *jaxpr.invars],
-        debug_info=jaxpr.debug_info._replace(arg_names=None, result_paths=None),
-    )
-    return ClosedJaxpr(moved, [consts[k] for k in stay]), [jnp.asarray(consts[k]) for k in free]
 
 
 def _check_causal(
     jaxpr: ClosedJaxpr, consts: Sequence[Any], specs: Sequence[Any], axes: Any, length: int
 ) -> None:
     """Refuses a delay-free loop at once, where the user called `feedback`."""
-
-    def lowered(*values: Array) -> list[Any]:
-        graph = _lower(jaxpr, values, specs, axes, length)[0]
-        order(graph)
-        return []
-
+    silent = (False,) * len(axes)
+    options = {"axes": axes, "length": length, "reverse": False, "silent": silent}
     try:
-        jax.eval_shape(lowered, *consts)
+        _abstractly(consts, specs, jaxpr=jaxpr, **options)
     except DelayFreeLoopError as error:
         raise DelayFreeLoopError(error.cycle, error.labels, calling_line()) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
@@ -14,47 +13,57 @@ from adac_jax.primitives.composite import (
     composite,
     normal_axis,
     time_back,
-    time_first,
+    time_last,
 )
 
 
 def _over_channels(coefficients: Array, own: int, x: Array) -> Array:
-    """Coefficients with all of x's channel axes; x has time first."""
+    """Coefficients with all of x's channel axes; x has time last."""
     missing = x.ndim - 1 - (coefficients.ndim - own)
     shape = (*coefficients.shape[:own], *(1,) * missing, *coefficients.shape[own:])
-    full = (*coefficients.shape[:own], *x.shape[1:])
+    full = (*coefficients.shape[:own], *x.shape[:-1])
     return jnp.broadcast_to(coefficients.reshape(shape), full)
 
 
-def _fir(x: Array, taps: Array, *, axis: int) -> Array:
-    x = time_first(x, axis)
-    past = jnp.zeros((len(taps) - 1, *x.shape[1:]), x.dtype)
-    return time_back(kernels.fir(past, x, _over_channels(taps, 1, x))[1], axis)
+def _fir(x: Array, taps: Array, *, axis: int, reverse: bool) -> Array:
+    x = time_last(x, axis, reverse)
+    past = jnp.zeros((*x.shape[:-1], len(taps) - 1), x.dtype)
+    h = jnp.moveaxis(_over_channels(taps, 1, x), 0, -1)
+    return time_back(kernels.fir(past, x, h)[1], axis, reverse)
 
 
-def _lfilter(x: Array, b: Array, a: Array, zi: Array, *, axis: int) -> list[Array]:
-    x = time_first(x, axis)
+def _lfilter(x: Array, b: Array, a: Array, zi: Array, *, axis: int, reverse: bool) -> list[Array]:
+    x = time_last(x, axis, reverse)
     b, a, state = (_over_channels(c, 1, x) for c in (b, a, zi))
-    block = kernels.iir_block_size(len(x))
-    after, y = kernels.iir(kernels.enter(state), x, kernels.prepare_iir(b, a, block))
-    return [time_back(y, axis), kernels.leave(after)]
+    prepared = kernels.prepare_iir(b, a, x.shape[-1])
+    after, y = kernels.filter_block(kernels.enter(state), x, prepared)
+    return [time_back(y, axis, reverse), kernels.leave(after)]
 
 
-def _sosfilt(x: Array, sos: Array, zi: Array, *, axis: int) -> list[Array]:
-    x = time_first(x, axis)
+def _sosfilt(x: Array, sos: Array, zi: Array, *, axis: int, reverse: bool) -> list[Array]:
+    x = time_last(x, axis, reverse)
     sos, state = _over_channels(sos, 2, x), _over_channels(zi, 2, x)
-    block = kernels.iir_block_size(len(x))
-    inside = jax.vmap(kernels.enter)(state)
-    after, y = kernels.sos(inside, x, kernels.prepare_sos(sos, block))
-    return [time_back(y, axis), jax.vmap(kernels.leave)(after)]
+    prepared = kernels.prepare_sos(sos, x.shape[-1])
+    after, y = kernels.filter_block(kernels.enter_sections(state), x, prepared)
+    return [time_back(y, axis, reverse), kernels.leave_sections(after)]
 
 
-fir_p = composite("fir", _fir, batch_signal_and_coefficients((1,)))
+fir_p = composite("fir", _fir, batch_signal_and_coefficients((1,)), linear=(0,))
 lfilter_p = composite(
-    "lfilter", _lfilter, batch_signal_and_coefficients((1, 1, 1)), multiple=True, batched_at=(0, 1)
+    "lfilter",
+    _lfilter,
+    batch_signal_and_coefficients((1, 1, 1)),
+    linear=(0, 3),
+    multiple=True,
+    batched_at=(0, 1),
 )
 sosfilt_p = composite(
-    "sosfilt", _sosfilt, batch_signal_and_coefficients((2, 2)), multiple=True, batched_at=(0, 2)
+    "sosfilt",
+    _sosfilt,
+    batch_signal_and_coefficients((2, 2)),
+    linear=(0, 2),
+    multiple=True,
+    batched_at=(0, 2),
 )
 
 
@@ -73,7 +82,7 @@ def fir(
     """
     axis = normal_axis("fir", x, axis)
     h = _coefficients("taps", taps, 1, x, axis)
-    return fir_p.bind(x, h, axis=axis)
+    return fir_p.bind(x, h, axis=axis, reverse=False)
 
 
 def lfilter(
@@ -111,7 +120,7 @@ def lfilter(
     if zi is not None:
         state = jnp.asarray(zi, x.dtype)
         _check_state(state, (count - 1,), channels)
-    y, zf = lfilter_p.bind(x, B, A, state, axis=axis)
+    y, zf = lfilter_p.bind(x, B, A, state, axis=axis, reverse=False)
     return y if zi is None else (y, zf)
 
 
@@ -150,7 +159,7 @@ def sosfilt(
     if zi is not None:
         state = jnp.asarray(zi, x.dtype)
         _check_state(state, (len(sections), 2), channels)
-    y, zf = sosfilt_p.bind(x, sections, state, axis=axis)
+    y, zf = sosfilt_p.bind(x, sections, state, axis=axis, reverse=False)
     return y if zi is None else (y, zf)
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from adac_jax.primitives.composite import batch_signal_and_coefficients, composite, normal_axis
 from adac_jax.primitives.delay import delay_p, variable_delay_p
-from adac_jax.primitives.filters import fir, lfilter
+from adac_jax.primitives.filters import fir_p, lfilter_p
 from ir.ops import MAX_DELAY
 
 MAX_ORDER = 32
@@ -87,6 +87,7 @@ def decompose(
     minimum: int,
     maximum: int,
     axis: int,
+    reverse: bool,
 ) -> Array:
     """What the primitive means: a delay by whole samples, then a short filter.
 
@@ -99,22 +100,27 @@ def decompose(
         minimum: Least whole part that d may ask for.
         maximum: Largest.
         axis: The time axis.
+        reverse: Whether time runs backwards.
     """
     if whole is None:
         d = jnp.clip(d, *_range(method, order, minimum, maximum))
         D = jnp.clip(jnp.floor(d - _base(method, order)), minimum, maximum).astype(jnp.int32)
-        x = variable_delay_p.bind(x, D, minimum=minimum, maximum=maximum, axis=axis)
+        bounds = {"minimum": minimum, "maximum": maximum}
+        x = variable_delay_p.bind(x, D, **bounds, axis=axis, reverse=reverse)
         d = d - D.astype(d.dtype)
     else:
-        x = delay_p.bind(x, samples=whole, axis=axis)
+        x = delay_p.bind(x, samples=whole, axis=axis, reverse=reverse)
     mu = d.astype(x.dtype)
     if method == "lagrange":
-        return fir(x, lagrange_taps(mu, order), axis=axis)
+        return fir_p.bind(x, lagrange_taps(mu, order), axis=axis, reverse=reverse)
     a = thiran_denominator(mu, order)
-    return lfilter(a[::-1], a, x, axis=axis)  # type: ignore[return-value]
+    rest = jnp.zeros((order,), x.dtype)
+    return lfilter_p.bind(x, a[::-1], a, rest, axis=axis, reverse=reverse)[0]
 
 
-fractional_delay_p = composite("fractional_delay", decompose, batch_signal_and_coefficients((0,)))
+fractional_delay_p = composite(
+    "fractional_delay", decompose, batch_signal_and_coefficients((0,)), linear=(0,)
+)
 
 
 def fractional_delay(
@@ -160,7 +166,7 @@ def fractional_delay(
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(f"`x` has the type {x.dtype} but must be floating-point audio.")
     channels = x.shape[axis + 1 :]
-    fixed: dict[str, Any] = {"order": int(order), "method": method, "axis": axis}
+    fixed: dict[str, Any] = {"order": int(order), "method": method, "axis": axis, "reverse": False}
     if not isinstance(samples, jax.Array):
         whole, rest = split_delay(samples, channels, order, method, minimum, maximum)
         return fractional_delay_p.bind(

@@ -79,12 +79,15 @@ def total(terms: Iterable[tuple[int, str]], zero: str = "0.0") -> str:
     if not kept:
         return zero
     while len(kept) > GROUP:
-        # Groups of equal size, so that no rest is left over.
-        count = -(-len(kept) // GROUP)
-        size = -(-len(kept) // count)
-        chunks = [kept[k : k + size] for k in range(0, len(kept), size)]
-        kept = [(1, f"keep({_joined(chunk)})") for chunk in chunks]
+        kept = [(1, f"keep({_joined(chunk)})") for chunk in chunks(kept)]
     return _joined(kept)
+
+
+def chunks(terms: Sequence[tuple[int, str]]) -> list[Sequence[tuple[int, str]]]:
+    """Terms in as few groups of at most `GROUP` as can be, of equal size but for the last."""
+    count = -(-len(terms) // GROUP)
+    size = -(-len(terms) // count)
+    return [terms[k : k + size] for k in range(0, len(terms), size)]
 
 
 def _joined(terms: Sequence[tuple[int, str]]) -> str:

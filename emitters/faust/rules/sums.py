@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from emitters.faust.rules.registry import GATES, LONG_ROW, Atoms, Context
-from emitters.faust.text import Atom, balanced, product, total
+from emitters.faust.text import Atom, balanced, chunks, product, total
 from ir.graph import Node
 
 
@@ -34,6 +34,23 @@ def linear(c: Context, pairs: Iterable[tuple[Atom, Atom]], kind: str, gated: boo
     if gated and len(terms) >= LONG_ROW and kind == "real" and (gate := c.gate()) <= GATES:
         return f"gated({gate}, {balanced(terms)})"
     return total_of(c, terms)
+
+
+def convolution_of(c: Context, terms: list[tuple[int, str]]) -> str:
+    """The text of a long sum of delayed samples, gated in groups.
+
+    LLVM joins all else into one chain, in any precision, whatever the parentheses and barriers are:
+    2,880 taps of a room came out 25 dB less accurate in single precision, and ran 15 times slower.
+    """
+    kept = [term for term in terms if term[0]]
+    if len(kept) < LONG_ROW:
+        return total_of(c, terms)
+    groups = []
+    for chunk in chunks(kept):
+        if (gate := c.gate()) > GATES:
+            return total_of(c, terms)
+        groups.append((1, f"gated({gate}, {balanced(chunk)})"))
+    return balanced(groups)
 
 
 def total_of(c: Context, terms: list[tuple[int, str]]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from emitters.faust.rules.registry import LONG_ROW, Atoms, Context, array, rule
-from emitters.faust.rules.sums import total_of
+from emitters.faust.rules.sums import convolution_of, total_of
 from emitters.faust.sections import Call, delayed, direct_form, second_order
 from emitters.faust.text import Atom, atom, product
 from ir.errors import IRError
@@ -68,7 +68,7 @@ def _fir(c: Context, node: Node, x: Atoms, taps: Atoms) -> Atoms:
             lines.append(float(flat[0, k] * v) if heard.size and v != 0 else 0.0)
             continue
         terms = [product(h, delayed(atom(v), n)) for n, h in enumerate(flat[:, k])]
-        lines.append(total_of(c, terms))
+        lines.append(convolution_of(c, terms))
     return array(lines, node.shape)
 
 
