@@ -3,8 +3,9 @@
 from adac_jax.designs.bilinear import first_order, second_order
 from adac_jax.designs.decay import attenuation_db
 from adac_jax.designs.first_order import one_pole, shelf
-from adac_jax.designs.graphic import GraphicBands, graphic_bands, graphic_equaliser
+from adac_jax.designs.graphic import GraphicBands, graphic_bands, graphic_sections
 from adac_jax.designs.interaction import GraphicSolver, graphic_solver
+from adac_jax.designs.peak import peak_db
 from adac_jax.designs.prototypes import (
     BIQUADS,
     STATE_VARIABLE_MIXES,
@@ -25,10 +26,11 @@ __all__ = [
     "attenuation_db",
     "first_order",
     "graphic_bands",
-    "graphic_equaliser",
+    "graphic_sections",
     "graphic_solver",
     "magnitude_db",
     "one_pole",
+    "peak_db",
     "quality_from_bandwidth",
     "rotation",
     "second_order",

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from adac_jax.designs.bilinear import second_order
 from adac_jax.designs.prototypes import BIQUADS, Prototype
 
 SHELF_QUALITY = 1 / math.sqrt(2)
@@ -124,24 +123,21 @@ def graphic_prototypes(
     return [(rows, BIQUADS[kind](A[rows], qualities[rows])) for rows, kind in groups]
 
 
-def graphic_equaliser(bands: GraphicBands, gains_db: Array) -> Array:
-    """The sections of a graphic equaliser.
+def graphic_sections(bands: GraphicBands, gains_db: Array) -> list[tuple[Prototype, Array]]:
+    """The sections of a graphic equaliser, but for its broadband gain.
 
     Source: Välimäki and Reiss, "All about audio equalization" (Applied Sciences 6(5), 2016),
     sections 3 and 4, with the layout of Schlecht and Habets (DAFx 2017).
 
     Args:
         bands: Where the filters are.
-        gains_db: (filters + 1, *channels): broadband gain, low shelf, peaks, high shelf, in dB.
+        gains_db: (filters, *channels): low shelf, peaks, high shelf, in dB.
 
     Returns:
-        (filters, 6, *channels); the broadband gain is part of the first section.
+        Prototypes, and tan(π f / fs) of each, as `second_order` and `peak_db` take them.
     """
     shape = (-1, *(1,) * (gains_db.ndim - 1))
     g = jnp.asarray(bands.warped, gains_db.dtype).reshape(shape)
     Q = jnp.asarray(bands.qualities, gains_db.dtype).reshape(shape)
-    A = 10 ** (gains_db[1:] / 40)
-    groups = graphic_prototypes(bands, A, Q)
-    sos = jnp.concatenate([second_order(*prototype, g[rows]) for rows, prototype in groups])
-    broadband = 10 ** (gains_db[0] / 20)
-    return sos.at[0, :3].multiply(broadband)
+    groups = graphic_prototypes(bands, 10 ** (gains_db / 40), Q)
+    return [(prototype, g[rows]) for rows, prototype in groups]

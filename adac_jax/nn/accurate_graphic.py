@@ -113,6 +113,7 @@ class AccurateGEQ(GraphicEqualiser):
         solver = designs.graphic_solver(module.bands)
         times = reverberation_times("t60", per_band(t60, solver), (len(solver.frequencies),))
         module.commands = decay_level("t60", times, lines, train)
+        module.lines = lines
         return module
 
     @property

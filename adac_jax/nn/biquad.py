@@ -12,10 +12,10 @@ from adac_jax import designs
 from adac_jax.nn.levels import Decibels, Level, Lines, Train, decay_level, reverberation_times
 from adac_jax.nn.module import Channels
 from adac_jax.nn.parameters import QUALITY_RANGE, Frequency, Positive
-from adac_jax.nn.second_order import SecondOrder, section_count
+from adac_jax.nn.second_order import Designed, section_count
 
 
-class Biquad(SecondOrder):
+class Biquad(Designed):
     """A cascade of filters of one kind, stable for any parameters.
 
     Source: Bristow-Johnson, "Cookbook formulae for audio EQ biquad filter coefficients"; see
@@ -109,10 +109,10 @@ class Biquad(SecondOrder):
         )
         times = reverberation_times("t60", t60, ())[None]
         module.gain = decay_level("t60", times, lines, train)
+        module.lines = lines
         return module
 
-    def sos(self) -> Array:
-        """The sections, (sections, 6, *channels), with a_0 = 1."""
+    def prototypes(self) -> tuple[list[tuple[designs.Prototype, Array]], None]:
+        """The prototype of all sections."""
         A = 1.0 if self.gain is None else 10 ** (self.gain.limited() / 40)
-        prototype = designs.BIQUADS[self.kind](A, self.quality())
-        return designs.second_order(*prototype, self.frequency())
+        return [(designs.BIQUADS[self.kind](A, self.quality()), self.frequency())], None

@@ -21,10 +21,10 @@ from adac_jax.nn.levels import (
 )
 from adac_jax.nn.module import Channels
 from adac_jax.nn.parameters import positive_rate
-from adac_jax.nn.second_order import SecondOrder
+from adac_jax.nn.second_order import Designed
 
 
-class GraphicEqualiser(SecondOrder):
+class GraphicEqualiser(Designed):
     """What both graphic equalisers have: bands, and sections made from filter gains.
 
     Attributes:
@@ -37,10 +37,10 @@ class GraphicEqualiser(SecondOrder):
         """(filters + 1, *channels), in dB: broadband gain, low shelf, peaks, high shelf."""
         raise NotImplementedError(f"{type(self).__name__} does not say what its gains are.")
 
-    def sos(self) -> Array:
-        """The sections, (bands + 2, 6, *channels), with a_0 = 1."""
+    def prototypes(self) -> tuple[list[tuple[designs.Prototype, Array]], Array]:
+        """The prototypes of low shelf, peaks and high shelf, and the broadband gain."""
         gains = jnp.clip(self.filter_gains(), -GAIN_LIMIT, GAIN_LIMIT)
-        return designs.graphic_equaliser(self.bands, gains)
+        return designs.graphic_sections(self.bands, gains[1:]), gains[0]
 
 
 class GEQ(GraphicEqualiser):
@@ -139,6 +139,7 @@ class GEQ(GraphicEqualiser):
         times = reverberation_times("t60", per_band(t60, solver), (len(solver.frequencies),))
         rates = solver.solve @ solver.targets @ (-60 / times)
         module.gains = rate_level("t60", rates, lines, train)
+        module.lines = lines
         return module
 
     def filter_gains(self) -> Array:

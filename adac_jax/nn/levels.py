@@ -123,6 +123,10 @@ class Lines:
             return value[..., np.array(self.groups)]
         return jnp.broadcast_to(value, (*value.shape[:-1], len(self.delays)))
 
+    def ceiling(self) -> np.ndarray:
+        """The gain in dB that gives each line the longest T60 there is, (lines,)."""
+        return attenuation_db(T60_RANGE[1], np.array(self.delays, np.float64), self.sample_rate)
+
     def of_dtype(self, value: Array) -> Array:
         """The delays m_i in a value's type."""
         return jnp.asarray(np.array(self.delays, np.float64), value.dtype)

@@ -21,12 +21,12 @@ from adac_jax.nn.levels import (
 )
 from adac_jax.nn.module import Channels
 from adac_jax.nn.parameters import QUALITY_RANGE, Frequency, Positive, initial, positive_rate
-from adac_jax.nn.second_order import SecondOrder
+from adac_jax.nn.second_order import Designed
 
 Design = Literal["biquad", "svf"]
 
 
-class PEQ(SecondOrder):
+class PEQ(Designed):
     """A low shelf, peaks and a high shelf in series, all three values of each band trained.
 
     Stable for any parameters. Source of the sections: see `Biquad` and `SVF`.
@@ -153,17 +153,14 @@ class PEQ(SecondOrder):
         ]
         rates = np.linalg.lstsq(np.concatenate(shapes).T, -60 / times, rcond=None)[0]
         module.gain = rate_level("t60", rates, lines, train)
+        module.lines = lines
         return module
 
-    def sos(self) -> Array:
-        """The sections, (bands, 6, *channels), with a_0 = 1."""
+    def prototypes(self) -> tuple[list[tuple[designs.Prototype, Array]], None]:
+        """The prototypes of all bands."""
         g, q = self.frequency(), self.quality()
-        return jnp.concatenate(
-            [
-                designs.second_order(*prototype, g[rows])
-                for rows, prototype in _prototypes(self.design, self.gain.limited(), q)
-            ]
-        )
+        groups = _prototypes(self.design, self.gain.limited(), q)
+        return [(prototype, g[rows]) for rows, prototype in groups], None
 
 
 def _prototypes(design: Design, db: Any, q: Any) -> list[tuple[slice, designs.Prototype]]:

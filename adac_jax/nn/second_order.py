@@ -7,6 +7,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from adac_jax import designs
+from adac_jax.nn.levels import Lines
 from adac_jax.nn.module import Channels, Filter
 from adac_jax.nn.parameters import initial, param
 from adac_jax.primitives import sosfilt
@@ -23,6 +25,40 @@ class SecondOrder(Filter):
         """Filters, from rest."""
         sections = self.sos()
         return self.run(x, lambda s, axis: sosfilt(sections, s, axis=axis))
+
+
+class Designed(SecondOrder):
+    """A cascade designed from analogue prototypes.
+
+    As an absorption, made by `from_t60`, its response leaves a line at no frequency a T60 above
+    1000 s: by what it may exceed that, the broadband gain is lowered. So no parameters make a loop
+    with a lossless matrix unstable.
+
+    Attributes:
+        lines: The delay lines that this is the absorption of, or None.
+    """
+
+    lines: Lines | None = None
+
+    def prototypes(self) -> tuple[list[tuple[designs.Prototype, Array]], Array | None]:
+        """Sections, and what they are multiplied by in dB, (*channels), if by anything.
+
+        Sections are prototypes, each of one or more of them, and the tan(π f / fs) that they are
+        placed at, (sections, *channels).
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say what its sections are.")
+
+    def sos(self) -> Array:
+        """The sections, (sections, 6, *channels), with a_0 = 1."""
+        placed, broadband = self.prototypes()
+        sections = jnp.concatenate([designs.second_order(*prototype, g) for prototype, g in placed])
+        if self.lines is not None:
+            level = jnp.zeros((), sections.dtype) if broadband is None else broadband
+            ceiling = jnp.asarray(self.lines.ceiling(), sections.dtype)
+            broadband = level - jnp.maximum(level + designs.peak_db(placed) - ceiling, 0)
+        if broadband is None:
+            return sections
+        return sections.at[0, :3].multiply(10 ** (broadband / 20))
 
 
 def section_count(sections: int) -> int:

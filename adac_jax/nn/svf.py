@@ -12,12 +12,12 @@ from adac_jax import designs
 from adac_jax.nn.levels import Decibels, Level, Lines, decay_level, reverberation_times
 from adac_jax.nn.module import Channels
 from adac_jax.nn.parameters import QUALITY_RANGE, Frequency, Positive, initial, param
-from adac_jax.nn.second_order import SecondOrder, section_count
+from adac_jax.nn.second_order import Designed, section_count
 
 RESISTANCE_RANGE = (0.5 / QUALITY_RANGE[1], 0.5 / QUALITY_RANGE[0])
 
 
-class SVF(SecondOrder):
+class SVF(Designed):
     """A cascade of state-variable filters, stable for any parameters.
 
     H(s) = (m_LP + m_BP s + m_HP s²) / (1 + 2 R s + s²), bilinear at f. Source: Lee, Choi and Lee,
@@ -112,13 +112,15 @@ class SVF(SecondOrder):
             for name, t60 in (("t60_dc", t60_dc), ("t60_nyquist", t60_nyquist))
         )
         band = 2 * np.asarray(resonance) * np.sqrt(low * high)
-        return cls(
+        module = cls(
             len(lines.delays),
             frequency=frequency,
             resonance=resonance,
             mix=(low, band, high),
             sample_rate=sample_rate,
         )
+        module.lines = lines
+        return module
 
     def mix(self) -> tuple[Array | float, ...]:
         """(m_LP, m_BP, m_HP)."""
@@ -127,7 +129,6 @@ class SVF(SecondOrder):
         gain = 1.0 if self.gain is None else self.gain.amplitude()
         return designs.STATE_VARIABLE_MIXES[self.kind](self.resonance(), gain)
 
-    def sos(self) -> Array:
-        """The sections, (sections, 6, *channels), with a_0 = 1."""
-        prototype = designs.state_variable(self.resonance(), *self.mix())
-        return designs.second_order(*prototype, self.frequency())
+    def prototypes(self) -> tuple[list[tuple[designs.Prototype, Array]], None]:
+        """The prototype of all sections."""
+        return [(designs.state_variable(self.resonance(), *self.mix()), self.frequency())], None
