@@ -442,7 +442,7 @@ def _same(a: Tiny, b: Tiny) -> bool:
 def test_training_reduces_the_loss(tiny):
     target, objective = tiny
     room, seen = Tiny(target), []
-    losses = fitting.train(room, objective, 100, progress=seen.append)
+    losses = fitting.train(room, objective, 100, progress=seen.append).losses
     assert losses.shape == (100,)
     assert losses[-1] < 0.5 * losses[0]
     assert [p.step for p in seen] == list(range(1, 101))
@@ -462,7 +462,7 @@ def test_interrupted_training_ends_with_the_same_numbers(tiny, tmp_path: Path, s
     target, objective = tiny
     steps = 2 * EVERY + 5
     whole = Tiny(target)
-    losses = fitting.train(whole, objective, steps)
+    losses = fitting.train(whole, objective, steps).losses
     for stop in stops:
         with pytest.raises(KeyboardInterrupt):
             fitting.train(
@@ -471,13 +471,17 @@ def test_interrupted_training_ends_with_the_same_numbers(tiny, tmp_path: Path, s
     room, seen = Tiny(target), []
     found = fitting.train(room, objective, steps, folder=tmp_path, progress=seen.append)
     assert seen[0].step == max((s // EVERY) * EVERY for s in stops) + 1  # it did not begin again
-    assert np.array_equal(found, losses)
+    assert np.array_equal(found.losses, losses)
     assert _same(room, whole)
+    # time of all runs, and what is left by the pace of this one
+    kept = seen[0].seconds - (seen[-1].seconds - seen[0].seconds)
+    assert found.seconds >= seen[-1].seconds > kept > 0
+    assert seen[-1].left == 0
+    assert all(p.left > 0 for p in seen[:-1])
     # what is complete is not trained again
     again, seen = Tiny(target), []
-    assert np.array_equal(
-        fitting.train(again, objective, steps, folder=tmp_path, progress=seen.append), losses
-    )
+    found = fitting.train(again, objective, steps, folder=tmp_path, progress=seen.append)
+    assert np.array_equal(found.losses, losses)
     assert seen == []
     assert _same(again, whole)
 
@@ -489,6 +493,16 @@ def test_checkpoints_of_another_run_are_refused(tiny, tmp_path: Path):
     with pytest.raises(AdacError, match=r"holds checkpoints of a run with other settings"):
         fitting.train(Tiny(target), objective, 2, folder=tmp_path / "a", settings={"seed": 2})
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_damaged_checkpoints_are_named(tiny, tmp_path: Path):
+    target, objective = tiny
+    fitting.train(Tiny(target), objective, 2, folder=tmp_path)
+    for file in (tmp_path / "steps").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"not this")
+    with pytest.raises(AdacError, match=r"The checkpoint of step 2 in .* is damaged"):
+        fitting.train(Tiny(target), objective, 2, folder=tmp_path)
 
 
 def test_a_loss_that_is_not_finite_ends_training(tiny, tmp_path: Path):

@@ -187,14 +187,15 @@ def _keep_memory() -> None:
     """Tells the C library to keep large blocks it has been given back.
 
     Each training step asks for the same tens of megabytes. glibc returns such blocks to the system
-    and gets them again page by page, which takes a third of the step.
+    and gets them again page by page, which takes a third of the step. The threshold above which it
+    does so cannot be set higher than 32 MiB, so such blocks are forbidden altogether.
     """
     if platform.libc_ver()[0] != "glibc":
         return
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
-        for option in (-3, -1):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
-            library.mallopt(option, 2**30)
+        library.mallopt(-4, 0)  # M_MMAP_MAX
+        library.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +48,7 @@ class Fit:
         compared_before: How far the response was from the target before training.
         compared: How far it is now.
         losses: The loss before each step.
-        seconds: What training took, compilation included.
+        seconds: What training took, compilation and earlier, interrupted runs included.
         exported: The export and its proof; None if nothing was written.
         files: What was written, the export included.
     """
@@ -130,9 +129,8 @@ def fit(
         "steps": steps,
         "seed": seed,
     }
-    begun = time.perf_counter()
     checkpoints = None if folder is None else _made(folder) / CHECKPOINTS
-    losses = train(
+    trained = train(
         room,
         objective,
         steps,
@@ -140,7 +138,6 @@ def fit(
         settings=settings,
         progress=progress,
     )
-    seconds = time.perf_counter() - begun
     after = response(room)
     rate = found.sample_rate
     result = Fit(
@@ -150,8 +147,8 @@ def fit(
         after=after,
         compared_before=metrics.compare(before, found.response, rate),
         compared=metrics.compare(after, found.response, rate),
-        losses=losses,
-        seconds=seconds,
+        losses=trained.losses,
+        seconds=trained.seconds,
         exported=None,
         files=(),
     )

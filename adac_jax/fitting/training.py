@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
@@ -20,9 +21,10 @@ from adac_jax.errors import AdacError
 from adac_jax.fitting.model import Room
 from adac_jax.fitting.objective import Objective
 
-RATES = {"t60": 0.02, "raw": 0.02, "db": 0.3, "gain": 0.005}
-"""Adam's step for each kind of parameter: the logarithm of a reverberation time, a level in dB, and
-gains and matrices, by the last name in its path that is a key here; "gain" for all others."""
+RATES = {"t60": 0.02, "raw": 0.02, "db": 0.3, "output_gain": 0.25, "gain": 0.005}
+"""Adam's step for each kind of parameter, by the last name in its path that is a key here; "gain"
+for all others: the logarithm of a reverberation time, a level in dB, output gains, whose step is a
+part of their effective value so that the level of a recording does not matter, and all else."""
 LAST = 0.03
 """Step sizes rise from this part of those above and fall to it again, along a cosine."""
 WARMUP = 10
@@ -43,7 +45,8 @@ class Progress:
         steps: Steps in all.
         loss: The last loss.
         terms: Its parts: see `Objective.terms`.
-        seconds: Since training began, compilation included.
+        seconds: That training has taken, compilation and earlier runs included.
+        left: Seconds that are left, about.
     """
 
     step: int
@@ -51,11 +54,20 @@ class Progress:
     loss: float
     terms: dict[str, float]
     seconds: float
+    left: float
 
-    @property
-    def left(self) -> float:
-        """Seconds that are left, about."""
-        return self.seconds / max(1, self.step) * (self.steps - self.step)
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What is known after training.
+
+    Attributes:
+        losses: The loss before each step.
+        seconds: That training took, compilation and earlier runs included.
+    """
+
+    losses: np.ndarray
+    seconds: float
 
 
 def train(
@@ -66,7 +78,7 @@ def train(
     folder: Path | None = None,
     settings: dict[str, Any] | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
-) -> np.ndarray:
+) -> Trained:
     """Trains a room model in place; all but its early reflections.
 
     Where `folder` holds checkpoints of a run with the same settings, training goes on from the last
@@ -80,21 +92,16 @@ def train(
         settings: What tells this run from another, for JSON.
         progress: Called after each step.
 
-    Returns:
-        The loss before each step.
-
     Raises:
-        AdacError: the folder holds checkpoints of another run, or the loss is not finite.
+        AdacError: the folder holds checkpoints of another run or damaged ones, or the loss is not
+            finite.
     """
     begun = time.perf_counter()
     graphdef, trained, fixed = nnx.split(room, _is_trained, ...)
     optimiser = _optimiser(trained, steps)
     state = optimiser.init(trained)
     losses = np.full(steps, np.nan, np.float32)
-    keeper = None if folder is None else _Keeper(folder, settings or {})
-    first = 0
-    if keeper is not None and (found := keeper.load((trained, state, losses))) is not None:
-        first, (trained, state, losses) = found
+    first, before = 0, np.zeros(())
     x = jnp.zeros((objective.length, 1)).at[0].set(1.0)
 
     def loss(trained: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -108,17 +115,26 @@ def train(
 
     options = COMPILER if jax.default_backend() == "cpu" else None
     compiled = jax.jit(step, compiler_options=options)
-    for k in range(first, steps):
-        trained, state, value, terms = compiled(trained, state)
-        losses[k] = float(value)
-        if not np.isfinite(losses[k]):
-            raise AdacError(f"The loss is {losses[k]} at step {k}; training cannot go on.")
-        numbers = {name: float(term) for name, term in terms.items()}
-        if keeper is not None and ((k + 1) % EVERY == 0 or k + 1 == steps):
-            keeper.save(k + 1, (trained, state, losses))
-        progress(Progress(k + 1, steps, float(value), numbers, time.perf_counter() - begun))
+    with contextlib.ExitStack() as stack:
+        keeper = None
+        if folder is not None:
+            keeper = stack.enter_context(_Keeper(folder, settings or {}))
+            if (found := keeper.load((trained, state, losses, before))) is not None:
+                first, (trained, state, losses, before) = found
+        for k in range(first, steps):
+            trained, state, value, terms = compiled(trained, state)
+            losses[k] = float(value)
+            if not np.isfinite(losses[k]):
+                raise AdacError(f"The loss is {losses[k]} at step {k}; training cannot go on.")
+            numbers = {name: float(term) for name, term in terms.items()}
+            run = time.perf_counter() - begun
+            seconds = float(before) + run
+            if keeper is not None and ((k + 1) % EVERY == 0 or k + 1 == steps):
+                keeper.save(k + 1, (trained, state, losses, np.array(seconds)))
+            left = run / (k + 1 - first) * (steps - k - 1)
+            progress(Progress(k + 1, steps, float(value), numbers, seconds, left))
     nnx.update(room, trained)
-    return losses
+    return Trained(losses, float(before) + time.perf_counter() - begun)
 
 
 def _is_trained(path: tuple[Any, ...], variable: Any) -> bool:
@@ -130,6 +146,12 @@ def _optimiser(trained: Any, steps: int) -> optax.GradientTransformation:
         names = [str(getattr(key, "key", getattr(key, "name", key))) for key in path]
         return next((name for name in reversed(names) if name in RATES), "gain")
 
+    effective = [
+        float(jnp.sqrt(jnp.mean(value**2)))
+        for path, value in jax.tree_util.tree_leaves_with_path(trained)
+        if kind(path, value) == "output_gain"
+    ]
+    rates = {**RATES, "output_gain": RATES["output_gain"] * float(np.mean(effective or [1.0]))}
     labels = jax.tree_util.tree_map_with_path(kind, trained)
     schedules: dict[Any, optax.GradientTransformation] = {
         name: optax.adam(
@@ -137,7 +159,7 @@ def _optimiser(trained: Any, steps: int) -> optax.GradientTransformation:
                 LAST * rate, rate, min(WARMUP, steps // 2), max(2, steps), LAST * rate
             )
         )
-        for name, rate in RATES.items()
+        for name, rate in rates.items()
     }
     return optax.multi_transform(schedules, labels)
 
@@ -159,18 +181,35 @@ class _Keeper:
         else:
             folder.mkdir(parents=True, exist_ok=True)
             mark.write_text(text, "utf-8")
+        self._folder = folder
         self._args = ocp.args
         options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
         self._manager = ocp.CheckpointManager((folder / "steps").resolve(), options=options)
 
+    def __enter__(self) -> _Keeper:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._manager.close()
+
     def load(self, like: Any) -> tuple[int, Any] | None:
-        """The last step and what was kept then; None if there is nothing."""
+        """The last step and what was kept then; None if there is nothing.
+
+        Raises:
+            AdacError: it cannot be read.
+        """
         step = self._manager.latest_step()
         if step is None:
             return None
         leaves, tree = jax.tree.flatten(like)
-        kept = self._manager.restore(step, args=self._args.StandardRestore(_named(leaves)))
-        found = [kept[name] for name in _named(leaves)]
+        try:
+            kept = self._manager.restore(step, args=self._args.StandardRestore(_named(leaves)))
+            found = [kept[name] for name in _named(leaves)]
+        except Exception as error:  # of whatever kind a damaged file makes orbax raise
+            raise AdacError(
+                f"The checkpoint of step {step} in {self._folder} is damaged "
+                f"({type(error).__name__}); remove that folder to begin anew."
+            ) from error
         found = [
             jnp.asarray(a, b.dtype) if isinstance(b, jax.Array) else np.array(a, b.dtype)
             for a, b in zip(found, leaves, strict=True)
