@@ -382,8 +382,17 @@ def run_in_chunks(
         return plan.run(state, [samples_from(x, 0, chunk, start) for x in padded])
 
     ys = lax.scan(jax.checkpoint(step), plan.start(), jnp.arange(count) * chunk)[1]
-    moved = [jnp.moveaxis(y, 0, -2) for y in ys]
-    return tuple(y.reshape(*y.shape[:-2], count * chunk)[..., :length] for y in moved)
+    return tuple(_joined(y)[..., :length] for y in ys)
+
+
+def _joined(chunks: Array) -> Array:
+    """(count, *channels, chunk) → (*channels, count · chunk).
+
+    By concatenation, whose derivative is slices: that of `reshape` finds its place in the array for
+    each element.
+    """
+    parts = lax.split(chunks, (1,) * len(chunks))
+    return jnp.concatenate([part[0] for part in parts], axis=-1)
 
 
 def run(

@@ -13,12 +13,16 @@ applications", CMU-CS-90-190, 1990).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+UNROLLED = 8
+"""Up to this many blocks are written out: in a loop, its own bookkeeping would take longer."""
 TREE = 128
 """From this many blocks on, their states are found by halving their number first."""
 
@@ -43,15 +47,14 @@ class StateSpace(NamedTuple):
     """A filter prepared for signals of one length.
 
     Attributes:
-        respond: H, (*channels, K, K).
-        observe: O, (*channels, K, p).
+        respond: Hᵀ above Oᵀ, (*channels, K + p, K): rows are what is read and columns what comes
+            of it, as fast products want their right side; turned, it would be copied each time.
         gather: G, (*channels, K, p).
         step: A^K, (*channels, p, p).
         rest: A^(length mod K), (*channels, p, p); A^K where nothing is left.
     """
 
     respond: Array
-    observe: Array
     gather: Array
     step: Array
     rest: Array
@@ -78,10 +81,11 @@ def prepare(realisation: Realisation, length: int) -> StateSpace:
     tail = product("...ti,...i->...t", observe[..., : K - 1, :], F)
     impulse = jnp.concatenate([D[..., None], tail], axis=-1)
     lag = np.arange(K)[:, None] - np.arange(K)
-    respond = jnp.where(lag >= 0, impulse[..., np.maximum(lag, 0)], 0)
+    respond = jnp.where(lag.T >= 0, impulse[..., np.maximum(lag.T, 0)], 0)
+    respond = jnp.concatenate([respond, jnp.swapaxes(observe, -1, -2)], axis=-2)
     step = _power(A, K)
     rest = _power(A, length % K) if length % K else step
-    return StateSpace(respond, observe, gather, step, rest)
+    return StateSpace(respond, gather, step, rest)
 
 
 def _power(A: Array, exponent: int) -> Array:
@@ -113,14 +117,14 @@ def filter_block(state: Array, x: Array, prepared: StateSpace) -> tuple[Array, A
         return state, x
     if order == 0:
         return state, prepared.respond[..., :1, 0] * x
-    K = prepared.respond.shape[-1]
+    K = prepared.gather.shape[-2]
     count = -(-length // K)
     blocks = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, count * K - length)])
     blocks = blocks.reshape(*x.shape[:-1], count, K)
     fed = product("...nt,...ti->...ni", blocks[..., : count - 1, :], prepared.gather)
     states = _states(prepared.step, fed, state)
-    y = product("...nt,...st->...ns", blocks, prepared.respond)
-    y = y + product("...ni,...si->...ns", states, prepared.observe)
+    both = jnp.concatenate([blocks, states], axis=-1)
+    y = product("...nt,...ts->...ns", both, prepared.respond)
     y = y.reshape(*x.shape[:-1], count * K)[..., :length]
     rest = length - (count - 1) * K
     last = product("...ij,...j->...i", prepared.rest, states[..., -1, :])
@@ -129,6 +133,7 @@ def filter_block(state: Array, x: Array, prepared: StateSpace) -> tuple[Array, A
     return last, y
 
 
+@jax.custom_jvp
 def _states(A: Array, fed: Array, start: Array) -> Array:
     """s_0 = start, s_{n+1} = A s_n + fed_n: (*channels, count + 1, p)."""
     if fed.shape[-2] < TREE:
@@ -147,10 +152,29 @@ def _states(A: Array, fed: Array, start: Array) -> Array:
     return jnp.concatenate([mixed, second[..., -1:, :]], axis=-2)[..., : count + 1, :]
 
 
+@_states.defjvp
+def _states_jvp(primals: Sequence[Array], tangents: Sequence[Array]) -> tuple[Array, Array]:
+    """ṡ_{n+1} = A ṡ_n + (Ȧ s_n + ḟ_n): the same recursion.
+
+    So the gradient of A is one product over all states; that of the loop as it is written would be
+    added up state by state.
+    """
+    A, fed, start = primals
+    of_A, of_fed, of_start = tangents
+    states = _states(A, fed, start)
+    moved = product("...ni,...ji->...nj", states[..., :-1, :], of_A)
+    return states, _states(A, moved + of_fed, of_start)
+
+
 def _states_in_turn(A: Array, fed: Array, start: Array) -> Array:
     def step(state: Array, added: Array) -> tuple[Array, Array]:
         return product("...ij,...j->...i", A, state) + added, state
 
+    if fed.shape[-2] <= UNROLLED:
+        found = [start]
+        for n in range(fed.shape[-2]):
+            found.append(step(found[-1], fed[..., n, :])[0])
+        return jnp.stack(found, axis=-2)
     last, states = lax.scan(step, start, jnp.moveaxis(fed, -2, 0))
     return jnp.moveaxis(jnp.concatenate([states, last[None]]), 0, -2)
 

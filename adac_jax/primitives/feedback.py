@@ -229,7 +229,13 @@ def _transpose(
 
         def back(*values: Array) -> list[Array]:
             inside, directions = _parted(values, new_axes)
-            turned = jax.linear_transpose(lambda *v: [loop(*inside, *v)[k] for k in taken], *specs)
+
+            def of_taken(*signals: Array) -> list[Array]:
+                # Once, for all results: cotangents that meet in it go back together.
+                results = loop(*inside, *signals)
+                return [results[k] for k in taken]
+
+            turned = jax.linear_transpose(of_taken, *specs)
             return [*turned(directions), *(jnp.zeros_like(d) for d in directions[count:])]
 
         inner, kept = hoist(jax.make_jaxpr(back)(*consts, *entering), consts)

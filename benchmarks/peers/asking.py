@@ -17,8 +17,9 @@ from peers.case import Case
 
 FOLDER = Path(__file__).parents[1]
 MODULES = {"adac_jax": "peers.adac_step", "flamo": "peers.flamo_step"}
-MALLOC = {"MALLOC_MMAP_THRESHOLD_": "4294967295", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
-"""glibc then keeps large blocks that are freed, in place of handing their pages back each step."""
+MALLOC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "2147483647", "MALLOC_ARENA_MAX": "1"}
+"""glibc then keeps large blocks that are freed, in place of handing their pages back each step. The
+threshold above which it would hand them back cannot be set higher than 32 MiB."""
 
 
 @dataclass(frozen=True)
