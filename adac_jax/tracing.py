@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
+from flax import linen, nnx
 
 from adac_jax._compat import JaxprEqn, open_jaxpr
 from adac_jax.errors import AdacError, DelayFreeLoopError, RefusedError
@@ -58,9 +59,21 @@ def pure(model: Any, parameters: Any = None) -> tuple[Callable[[Any, jax.Array],
         graphdef, state = nnx.split(model)
 
         def run(state: Any, x: jax.Array) -> jax.Array:
-            return nnx.merge(graphdef, state)(x)  # type: ignore[operator]
+            merged = nnx.merge(graphdef, state)
+            if x.dtype == jnp.float64:
+                _widen_layers(merged)
+            return merged(x)  # type: ignore[operator]
 
         return run, state
+    if parameters is not None and isinstance(model, linen.Module):
+
+        def apply(variables: Any, x: jax.Array) -> Any:
+            if x.dtype != jnp.float64:
+                return model.apply(variables, x)
+            with _widened_cells() as intercept, linen.intercept_methods(intercept):
+                return model.apply(variables, x)
+
+        return apply, parameters
     if parameters is not None and callable(getattr(model, "apply", None)):
         return model.apply, parameters
     if callable(model):
@@ -71,6 +84,34 @@ def pure(model: Any, parameters: Any = None) -> tuple[Callable[[Any, jax.Array],
         f"The model is a {type(model).__name__}, which cannot be called on audio; it must be a "
         "Flax module or a function."
     )
+
+
+def _widen_layers(model: nnx.Module) -> None:
+    """Tells Flax's layers that parameters are float64, as recurrent ones make their state of it."""
+    for _, part in nnx.iter_graph(model):
+        for name in ("param_dtype", "dtype"):
+            if isinstance(part, nnx.Module) and getattr(part, name, None) == jnp.float32:
+                setattr(part, name, jnp.float64)
+
+
+@contextmanager
+def _widened_cells() -> Iterator[Callable[..., Any]]:
+    """The same for Linen's layers, which are frozen: what is set is set back."""
+    kept: list[tuple[Any, Any]] = []
+
+    def intercept(method: Any, arguments: Any, named: Any, context: Any) -> Any:
+        parts = [context.module, getattr(context.module, "cell", None)]
+        for part in parts:
+            if getattr(part, "param_dtype", None) == jnp.float32:
+                kept.append((part, part.param_dtype))
+                object.__setattr__(part, "param_dtype", jnp.float64)
+        return method(*arguments, **named)
+
+    try:
+        yield intercept
+    finally:
+        for part, dtype in kept:
+            object.__setattr__(part, "param_dtype", dtype)
 
 
 def channels_of(model: Any, inputs: int | None) -> int:
@@ -131,7 +172,7 @@ def trace(
     kept: dict[str, Any] = {}
 
     def coefficients(values: list[jax.Array]) -> dict[str, jax.Array]:
-        walker = Walker(Builder(title, float(sample_rate)), lift=False)
+        walker = Walker(Builder(title, float(sample_rate)), lift=False, time=TRACE_LENGTH)
         known = [Known(v, p) for v, p in zip(values, paths, strict=True)]
         graph = _graph(walker, jaxpr, consts, known, count)
         kept["graph"] = graph

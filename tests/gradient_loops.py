@@ -215,10 +215,7 @@ LOOPS: dict[str, Function] = {
 
 FALLBACK = {
     "channels padded",
-    "dynamic slice",
     "joined in time",
-    "stacked",
-    "unstacked",
     # By name, networks of `gradient_models`:
     "every part",
     "network in a network",
@@ -228,10 +225,6 @@ FALLBACK = {
 
 BROKEN = {
     "padded before it is cut": "the end of what goes back counts as signal",
-    "permuted": "the permutation is left out",
-    "product of channels": "its tangent is refused",
-    "replaced": "it is refused",
     "silence enters a loop": "it is refused",
-    "unstacked": "it is refused",
 }
 """Loops that have no derivative, or a wrong one, and why."""

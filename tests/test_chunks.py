@@ -9,11 +9,17 @@ import pytest
 from flax import nnx
 
 from adac_jax import blocks, nn, trace
-from adac_jax.blocks.reading import CHUNK
 
 DELAYS = (331, 401, 523)
+CHUNK = 8192
 LENGTH = 2 * CHUNK + 1234
 EPS = np.finfo(np.float64).eps
+
+
+@pytest.fixture(autouse=True)
+def _short_chunks(monkeypatch):
+    """So that signals of a fraction of a second have several."""
+    monkeypatch.setattr("adac_jax.blocks.reading.CHUNK", CHUNK)
 
 
 class Saturating(nnx.Module):

@@ -17,13 +17,13 @@ from jax import Array, lax
 
 from adac_jax.blocks.stateful import STATEFUL
 from adac_jax.blocks.stateless import ELEMENTWISE, PER_SAMPLE, dtype_of
-from adac_jax.kernels import delay_read, variable_read
+from adac_jax.kernels import delay_read, variable_read, whole_blocks
 from adac_jax.kernels import run as samples_from
 from ir import Graph, Node
 from ir.cycles import order
 from ir.schedule import Loop, Step, schedule
 
-CHUNK = 8192
+CHUNK = 2**18
 """About how many samples `run_in_chunks` takes at once."""
 State = dict[int, Any]
 Values = dict[int, Array]
@@ -63,8 +63,25 @@ class Plan:
         self.ends = ends
         self.steps = schedule(graph, length)
         self.static = _static(graph, coefficients, dtype)
+        self.turned = self._turned()
         self.prepared: dict[tuple[int, int], Any] = {}
         self._prepare(self.steps, length, ends)
+
+    def _turned(self) -> dict[int, Array]:
+        """Matrices that are multiplied from the left with what has time as its last axis, turned.
+
+        Fast products want what is summed over in the last axis of a matrix. Within a loop the
+        matrix would be turned each time, if the compiler saw that it can be.
+        """
+        found = {}
+        for _, node in self.graph:
+            if node.op != "einsum":
+                continue
+            inputs, result = node.text("subscripts").split("->")
+            for s, term in zip(node.inputs, inputs.split(","), strict=True):
+                if s in self.static and len(term) == 2 and term[0] not in result:
+                    found[s] = lax.optimization_barrier(self.static[s].T)
+        return found
 
     def start(self) -> State:
         """The state before the first sample."""
@@ -89,9 +106,10 @@ class Plan:
     def _prepare(self, steps: Sequence[Step], length: int, ends: bool) -> None:
         for step in steps:
             if isinstance(step, Loop):
-                whole, rest, _ = _split(length, step.block, ends)
+                size = self._block_length(step)
+                whole, rest, _ = _split(length, size, ends)
                 if whole:
-                    self._prepare(step.body, step.block, True)
+                    self._prepare(step.body, size, True)
                 if rest:
                     self._prepare(step.body, rest, True)
                 continue
@@ -101,6 +119,17 @@ class Plan:
                 if all(s in self.static for s in sources):
                     known = tuple(self.static[s] for s in sources)
                     self.prepared[step, length] = STATEFUL[node.op].prepare(node, known, length)
+
+    def _block_length(self, loop: Loop) -> int:
+        """Samples a block of a loop: those of the schedule, or what its filters' blocks fill."""
+        length = loop.block
+        for step in loop.body:
+            node = None if isinstance(step, Loop) else self.graph.nodes[step]
+            if node is not None and node.op in ("iir", "sos"):
+                rows = self.graph.nodes[node.inputs[1]].shape[0]
+                order = 2 * rows if node.op == "sos" else rows - 1
+                length = min(length, whole_blocks(order, loop.block))
+        return length
 
     def _run(
         self,
@@ -152,7 +181,11 @@ class Plan:
         if node.op == "einsum" and not all(still):
             inputs, result = node.text("subscripts").split("->")
             time = next(c for c in ascii_letters if c not in inputs)
-            terms = [t + ("" if s else time) for t, s in zip(inputs.split(","), still, strict=True)]
+            parts = inputs.split(",")
+            for at, s in enumerate(node.inputs):
+                if s in self.turned and parts[at][0] not in result:
+                    arguments[at], parts[at] = self.turned[s], parts[at][::-1]
+            terms = [t + ("" if s else time) for t, s in zip(parts, still, strict=True)]
             return jnp.einsum(f"{','.join(terms)}->{result}{time}", *arguments, precision="highest")
         axes = [None if s else -1 for s in still]
         return jax.vmap(function, axes, -1, axis_size=length)(*arguments)
@@ -163,7 +196,8 @@ class Plan:
         held = [k for k in members if k in state]
         source = {k: self.graph.nodes[k].inputs[0] for k in loop.cuts}
         history = {k: state[k].shape[-1] for k in loop.cuts}
-        whole, rest, total = _split(length, loop.block, ends)
+        samples = self._block_length(loop)
+        whole, rest, total = _split(length, samples, ends)
         entering = {k: _padded(values[k], total - length) for k in self._entering(inside)}
         waiting = self._waiting(loop, inside) if self.in_place else {}
 
@@ -192,7 +226,7 @@ class Plan:
         carry = {k: state[k] for k in held}
         read = self._read_outside(inside)
         if not self.in_place:
-            carry = self._scan(block, carry, values, read, loop.block, whole, rest, length)
+            carry = self._scan(block, carry, values, read, samples, whole, rest, length)
             state.update(carry)
             return
         for k in loop.cuts:
@@ -217,10 +251,10 @@ class Plan:
 
         both = (carry, results)
         if whole:
-            starts = jnp.arange(whole) * loop.block
-            both = lax.scan(lambda c, s: (write(c, s, loop.block), None), both, starts)[0]
+            starts = jnp.arange(whole) * samples
+            both = lax.scan(lambda c, s: (write(c, s, samples), None), both, starts)[0]
         if rest:
-            both = write(both, whole * loop.block, rest)
+            both = write(both, whole * samples, rest)
         carry, results = both
         for k in (*written, *kept):
             if k not in read:

@@ -15,7 +15,7 @@ from adac_jax.kernels.recursive import (
     prepare_iir,
     prepare_sos,
 )
-from adac_jax.kernels.state_space import StateSpace, filter_block
+from adac_jax.kernels.state_space import StateSpace, filter_block, whole_blocks
 
 __all__ = [
     "StateSpace",
@@ -32,4 +32,5 @@ __all__ = [
     "run",
     "variable_delay",
     "variable_read",
+    "whole_blocks",
 ]

@@ -61,8 +61,18 @@ class StateSpace(NamedTuple):
 
 
 def block_size(order: int, length: int) -> int:
-    """K: a block costs K + 2p + 2p²/K products a sample, and short blocks waste the processor."""
-    return max(1, min(length, 64 if order >= 8 else 32))
+    """K: a block costs K + 2p + 2p²/K products a sample, and short blocks waste the processor.
+
+    As many blocks of one length as come nearest to that: without a rest where the length allows.
+    """
+    count = max(1, round(length / (64 if order >= 8 else 32)))
+    return max(1, -(-length // count))
+
+
+def whole_blocks(order: int, length: int) -> int:
+    """The greatest length up to the given one that blocks fill without a rest."""
+    count = max(1, round(length / (64 if order >= 8 else 32)))
+    return length // count * count
 
 
 def prepare(realisation: Realisation, length: int) -> StateSpace:
@@ -121,15 +131,17 @@ def filter_block(state: Array, x: Array, prepared: StateSpace) -> tuple[Array, A
     count = -(-length // K)
     blocks = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, count * K - length)])
     blocks = blocks.reshape(*x.shape[:-1], count, K)
-    fed = product("...nt,...ti->...ni", blocks[..., : count - 1, :], prepared.gather)
+    rest = length - (count - 1) * K
+    fed = product("...nt,...ti->...ni", blocks[..., : count - (rest < K), :], prepared.gather)
     states = _states(prepared.step, fed, state)
+    last, states = states[..., -1, :], states[..., :count, :]
     both = jnp.concatenate([blocks, states], axis=-1)
     y = product("...nt,...ts->...ns", both, prepared.respond)
     y = y.reshape(*x.shape[:-1], count * K)[..., :length]
-    rest = length - (count - 1) * K
-    last = product("...ij,...j->...i", prepared.rest, states[..., -1, :])
-    last_block = blocks[..., -1, :rest]
-    last = last + product("...ti,...t->...i", prepared.gather[..., K - rest :, :], last_block)
+    if rest < K:
+        last = product("...ij,...j->...i", prepared.rest, last)
+        last_block = blocks[..., -1, :rest]
+        last = last + product("...ti,...t->...i", prepared.gather[..., K - rest :, :], last_block)
     return last, y
 
 

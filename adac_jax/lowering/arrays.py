@@ -30,6 +30,9 @@ def _shape(w: Walker, x: Signal) -> tuple[int, ...]:
 @rule("reshape")
 def _reshape(w: Walker, eqn: JaxprEqn, x: Signal) -> Signal:
     old, new = eqn.invars[0].aval.shape, eqn.params["new_sizes"]
+    order = eqn.params["dimensions"]
+    if order is not None:
+        x, old = _permuted(w, x, order), tuple(old[k] for k in order)
     before = math.prod(old[: x.axis])
     for axis, size in enumerate(new):
         if size == old[x.axis] and math.prod(new[:axis]) == before:
@@ -52,7 +55,11 @@ def _squeeze(w: Walker, eqn: JaxprEqn, x: Signal) -> Signal:
 
 @rule("transpose")
 def _transpose(w: Walker, eqn: JaxprEqn, x: Signal) -> Signal:
-    permutation = eqn.params["permutation"]
+    return _permuted(w, x, eqn.params["permutation"])
+
+
+def _permuted(w: Walker, x: Signal, permutation: Sequence[int]) -> Signal:
+    permutation = tuple(permutation)
     axis = permutation.index(x.axis)
     rest = tuple(p - (p > x.axis) for p in without(permutation, axis))
     if rest == tuple(range(len(rest))):

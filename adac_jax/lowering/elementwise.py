@@ -53,8 +53,16 @@ def _round(w: Walker, eqn: JaxprEqn, x: Signal) -> Signal:
 
 @rule("select_n")
 def _select(w: Walker, eqn: JaxprEqn, which: Value, *cases: Value) -> Signal:
-    if len(cases) != 2 or w.kind(which) != "bool":  # type: ignore[arg-type]
-        raise w.refusal("it chooses among more than two cases.", "Nest jnp.where.")
+    if w.kind(which) != "bool":  # type: ignore[arg-type]
+        nodes, like = _operands(w, eqn, [which, *cases])
+        found = nodes[1]
+        for k, case in enumerate(nodes[2:], 1):
+            found = w.add("select", w.add("eq", nodes[0], w.builder.constant(k)), case, found)
+        return w.mapped(w.full(found, without(eqn.outvars[0].aval.shape, like.axis)), like)
+    for guard, case in zip(cases, cases[::-1], strict=True):
+        if isinstance(case, Signal) and w.is_nan(guard):
+            # jax.numpy's way to hand on a NaN, of which nothing here is ever one.
+            return case
     chosen = w.concrete(which)
     if chosen is not None and chosen.size and (chosen == chosen.flat[0]).all():
         # Decided while tracing: the other branch, which may be a guard's NaN, is not there.

@@ -38,10 +38,15 @@ def cut(
     low, high = start[x.axis], limit[x.axis]
     if w.reverse:
         low, high = length - high, length - low
-    node, shift = _undelayed(w, x.node, x.shift + low)
-    x = Signal(node, x.axis, shift, max(0, min(x.valid, high) - low))
+    x = earlier(w, Signal(x.node, x.axis, x.shift, min(x.valid, high)), low)
     node = slice_channels(w, x, *(without(s, x.axis) for s in (start, limit, stride)))
     return w.mapped(node, x)
+
+
+def earlier(w: Walker, x: Signal, samples: int) -> Signal:
+    """The array without its first samples."""
+    node, shift = _undelayed(w, x.node, x.shift + samples)
+    return Signal(node, x.axis, shift, max(0, x.valid - samples))
 
 
 def _undelayed(w: Walker, k: int, ahead: int) -> tuple[int, int]:

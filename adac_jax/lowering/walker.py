@@ -39,6 +39,10 @@ RULES: dict[str, Rule] = {}
 """The rule of each primitive by name: (walker, eqn, *values) -> value or values."""
 
 
+OF_TIME: dict[str, Callable[[Any, JaxprEqn], bool]] = {}
+"""Primitives that may make a signal of known values, and whether an equation does."""
+
+
 def rule(*primitives: str) -> Callable[[Rule], Rule]:
     """Registers the rule of one or more primitives; a second one is a mistake."""
 
@@ -82,10 +86,15 @@ class Walker:
             change over time, which is checked when its value is there.
         reverse: Whether time runs backwards: the sample of a node is then a sample of its array
             counted from the end, and earlier ones are those that follow.
+        time: A length that only the time axis has, if there is one: what counts or repeats so
+            often without hearing the input is a signal too.
     """
 
-    def __init__(self, builder: Builder, *, lift: bool, reverse: bool = False) -> None:
+    def __init__(
+        self, builder: Builder, *, lift: bool, reverse: bool = False, time: int | None = None
+    ) -> None:
         self.builder = builder
+        self.time = time
         self.reverse = reverse
         self.lift = lift
         self.lifted: list[Any] = []
@@ -121,9 +130,9 @@ class Walker:
     def equation(self, eqn: JaxprEqn, values: list[Value]) -> list[Value]:
         """The results of one equation."""
         known = [v for v in values if isinstance(v, Known)]
-        if len(known) == len(values):
-            return self._compute(eqn, known)
         name = eqn.primitive.name
+        if len(known) == len(values) and not self._counts(eqn):
+            return self._compute(eqn, known)
         outer, self._eqn = self._eqn, eqn
         try:
             if name in CALLS:
@@ -142,6 +151,15 @@ class Walker:
         finally:
             self._eqn = outer
         return list(results) if eqn.primitive.multiple_results else [results]
+
+    def _counts(self, eqn: JaxprEqn) -> bool:
+        """Whether an equation makes a signal of nothing but known values."""
+        if self.time is None:
+            return False
+        name = eqn.primitive.name
+        if name in CALLS:
+            return any(map(self._counts, called_jaxpr(eqn)[0].eqns))
+        return name in OF_TIME and OF_TIME[name](self, eqn)
 
     def refusal(self, reason: str, instead: str = "") -> RefusedError:
         """The error for the equation at hand."""
@@ -335,12 +353,23 @@ class Walker:
             return None
         return np.asarray(value.value)
 
+    def is_time(self, length: int) -> bool:
+        """Whether a length can only be that of the signals."""
+        return self.time is not None and length == self.time
+
     def is_zero(self, value: Value) -> bool:
         """Whether a value is known to be all zeros, whatever the parameters are."""
         if isinstance(value, Known) and value.spread is not None:
             return self.is_zero(value.spread[0])
         found = self.concrete(value)
         return found is not None and not found.any()
+
+    def is_nan(self, value: Value) -> bool:
+        """Whether a value is known to be nothing but NaN."""
+        if isinstance(value, Known) and value.spread is not None:
+            return self.is_nan(value.spread[0])
+        found = self.concrete(value)
+        return found is not None and found.dtype.kind == "f" and bool(np.isnan(found).all())
 
     def mapped(self, node: int, like: Signal, axis: int | None = None) -> Signal:
         """A result with another node, and perhaps time on another axis."""
@@ -370,8 +399,4 @@ _NO_RULE: dict[str, tuple[str, str]] = {
         "a Fourier transform over time needs the whole signal.",
         "Use fir(x, taps) for a convolution, or a filter.",
     ),
-    "sort": ("sorting looks at all samples at once.", ""),
-    "scan": ("a scan over a signal is not supported yet.", "Use feedback(loop, x)."),
-    "while": ("a loop whose length depends on a signal has no fixed cost.", ""),
-    "cond": ("a branch that depends on a signal cannot be taken.", "Use jnp.where."),
 }
