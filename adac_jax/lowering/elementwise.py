@@ -14,6 +14,7 @@ from ir.ops.elementwise import COMPARISONS, LOGIC, REAL_BINARY, REAL_FUNCTIONS, 
 _EQUAL_NAMES = (*REAL_FUNCTIONS, *SAME_KIND, *REAL_BINARY, *COMPARISONS, *LOGIC)
 _EQUAL_NAMES += ("add", "sub", "mul", "div", "rem", "not")
 _OTHER_NAMES = {"max": "maximum", "min": "minimum", "add_any": "add"}
+_OTHER_NAMES |= {"eq_to": "eq", "le_to": "le", "lt_to": "lt"}
 SAME = {name: name for name in _EQUAL_NAMES if name != "round"} | _OTHER_NAMES
 """Primitives that are one IR operation."""
 

@@ -29,6 +29,7 @@ from adac_jax._compat import (
     name_stack,
 )
 from adac_jax.errors import RefusedError
+from adac_jax.lowering.refusals import NO_RULE
 from adac_jax.lowering.source import user_line
 from adac_jax.lowering.values import Known, Signal, Unusable, Value
 from ir import Attribute, Builder
@@ -143,7 +144,7 @@ class Walker:
                 if isinstance(value, Unusable):
                     raise self.refusal(value.reason)
             if name not in RULES:
-                raise self.refusal(*_NO_RULE.get(name, (_UNKNOWN, "")))
+                raise self.refusal(*NO_RULE.get(name, (_UNKNOWN, "")))
             try:
                 results = RULES[name](self, eqn, *values)
             except IRError as error:
@@ -394,9 +395,3 @@ def common_path(paths: Sequence[str | None]) -> str | None:
 
 
 _UNKNOWN = "it has no rule that gives it a meaning sample by sample."
-_NO_RULE: dict[str, tuple[str, str]] = {
-    "fft": (
-        "a Fourier transform over time needs the whole signal.",
-        "Use fir(x, taps) for a convolution, or a filter.",
-    ),
-}
