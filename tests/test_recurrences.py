@@ -111,7 +111,7 @@ def convolved(dilation: int = 1, groups: int = 1, kernel=None):
         h = noise(3 * 3 // groups, 4).reshape(shape) if kernel is None else kernel
         return lax.conv_general_dilated(
             x[None],
-            jnp.asarray(h),
+            jnp.asarray(h, x.dtype),
             (1,),
             [((len(h) - 1) * dilation, 0)],
             rhs_dilation=(dilation,),
