@@ -16,7 +16,7 @@ from readings import FAST
 EPS = float(np.finfo(np.float64).eps)
 ROUNDINGS = LENGTH * 20
 """Rounded operations that a number passes, at most: 20 in each of LENGTH samples of a loop."""
-STEP = 1e-5
+STEP = 4e-5
 """Of differences, in units of the parameter, or of its magnitude where that is larger."""
 
 
