@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ import typer
 from rich.console import Console
 
 from adac_jax.checkpoints import load_weights
+from adac_jax.command_line import ShowTraceback, fail, list_files, run
 from adac_jax.exporting import KNOWN, Exported, Precision, export
 from adac_jax.loading import load
 from adac_jax.presets import hall
@@ -97,9 +97,7 @@ def command(
     keep_failed: Annotated[
         bool, typer.Option(help="Where the comparison fails, still write the report.")
     ] = False,
-    show_traceback: Annotated[
-        bool, typer.Option("--traceback", help="Show where in the code an error arose.")
-    ] = False,
+    show_traceback: ShowTraceback = False,
 ) -> None:
     """Exports a model: see `HELP`."""
     console, errors = Console(), Console(stderr=True)
@@ -120,11 +118,7 @@ def command(
                 stage=status.update,
             )
     except KNOWN as error:
-        if show_traceback:
-            errors.print(traceback.format_exc(), markup=False, highlight=False)
-        errors.print("[bold red]error:[/bold red]", end=" ")
-        errors.print(" ".join(str(error).split()), markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+        fail(errors, error, show_traceback)
     _show(console, exported)
 
 
@@ -138,8 +132,7 @@ def _model(text: str | None, weights: Path | None, sample_rate: float | None) ->
 def _show(console: Console, exported: Exported) -> None:
     console.print(table(exported.report))
     console.print()
-    for path in exported.files:
-        console.print(str(path), markup=False, highlight=False, soft_wrap=True)
+    list_files(console, exported.files)
     if exported.listening is not None:
         console.print(f"listening: {exported.listening}", highlight=False, soft_wrap=True)
         for note in exported.listening.notes:
@@ -149,11 +142,7 @@ def _show(console: Console, exported: Exported) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
-    try:
-        app(args=list(arguments) if arguments is not None else None, prog_name=PROGRAM)
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 1
-    return 0
+    return run(app, PROGRAM, arguments)
 
 
 PROGRAM = "python -m adac_jax.export"

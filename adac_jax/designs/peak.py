@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array, lax
 
 from adac_jax.designs.prototypes import Prototype
+from adac_jax.designs.response import squares
 
 POINTS = 12
 """Of the grid, per octave."""
@@ -48,7 +49,7 @@ def _between(prototype: Prototype, warped: Array, grid: np.ndarray) -> Array:
     """The largest gain of each section between neighbouring points, (intervals, sections, …)."""
     dtype = warped.dtype
     shape = jnp.broadcast_shapes(warped.shape, *(jnp.shape(c) for p in prototype for c in p))
-    (b0, b1, b2), (a0, a1, a2) = (
+    b, a = (
         tuple(jnp.broadcast_to(jnp.asarray(c, dtype), shape) for c in polynomial)
         for polynomial in prototype
     )
@@ -62,14 +63,13 @@ def _between(prototype: Prototype, warped: Array, grid: np.ndarray) -> Array:
     c = jnp.concatenate([ends + 1, 1 / (1 + square), ends])
 
     def level(s: Array, c: Array) -> Array:
-        top = (b0 * c - b2 * s) ** 2 + b1 * b1 * s * c
-        bottom = (a0 * c - a2 * s) ** 2 + a1 * a1 * s * c
+        top, bottom = squares((b, a), s, c)
         tiny = 10 ** (QUIETEST_DB / 10) if dtype == jnp.float64 else jnp.finfo(dtype).tiny
         return 10 / log(10) * (jnp.log(jnp.maximum(top, tiny)) - jnp.log(bottom))
 
     levels = level(s, c)
     largest = jnp.maximum(levels[1:], levels[:-1])
-    for at in _extremes((b0, b1, b2), (a0, a1, a2)):
+    for at in _extremes(b, a):
         # At an extreme, what the gain changes by does not depend on where it is taken.
         at = lax.stop_gradient(at)
         inside = (at >= s[:-1]) & (at <= s[1:])

@@ -11,6 +11,17 @@ from adac_jax.designs.prototypes import Prototype
 Namespace = Any
 
 
+def squares(prototype: Prototype, s: Any, c: Any) -> tuple[Any, Any]:
+    """Squared magnitudes of numerator and denominator at Ω² = s / c, both over 1 / c².
+
+    With c = 1, s is Ω² itself; with s = Ω² / (1 + Ω²) and c = 1 / (1 + Ω²), Ω may be infinite.
+    """
+    numerator, denominator = (
+        (p[0] * c - p[2] * s) ** 2 + p[1] * p[1] * s * c for p in prototype
+    )
+    return numerator, denominator
+
+
 def magnitude_db(prototype: Prototype, omega: Any, xp: Namespace = np) -> Any:
     """20 log10 |H(j Ω)| of a second-order prototype.
 
@@ -22,9 +33,6 @@ def magnitude_db(prototype: Prototype, omega: Any, xp: Namespace = np) -> Any:
         omega: Ω ≥ 0, finite.
         xp: `numpy`, or `jax.numpy` for a differentiable result.
     """
-    (b0, b1, b2), (a0, a1, a2) = prototype
-    square = omega * omega
-    top = (b0 - b2 * square) ** 2 + b1 * b1 * square
-    bottom = (a0 - a2 * square) ** 2 + a1 * a1 * square
+    top, bottom = squares(prototype, omega * omega, 1.0)
     # |H|² is a ratio of squares; logarithms first, as the squares of two extremes may overflow.
     return 10 / np.log(10) * (xp.log(top) - xp.log(bottom))

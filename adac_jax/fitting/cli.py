@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import platform
-import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
 from adac_jax.bands import nominal
+from adac_jax.command_line import ShowTraceback, fail, list_files, run
 from adac_jax.exporting import KNOWN
 from adac_jax.fitting import training
 from adac_jax.fitting.fit import CHECKPOINTS, EARLY, LINES, SLOPES, STEPS, Fit, fit
@@ -82,9 +82,7 @@ def command(
             "after training.",
         ),
     ] = None,
-    show_traceback: Annotated[
-        bool, typer.Option("--traceback", help="Show where in the code an error arose.")
-    ] = False,
+    show_traceback: ShowTraceback = False,
 ) -> None:
     """Fits a room: see `HELP`."""
     console, errors = Console(), Console(stderr=True)
@@ -118,11 +116,7 @@ def command(
                 stage=lambda text: bar.update(task, description=text, left=""),
             )
     except KNOWN as error:
-        if show_traceback:
-            errors.print(traceback.format_exc(), markup=False, highlight=False)
-        errors.print("[bold red]error:[/bold red]", end=" ")
-        errors.print(" ".join(str(error).split()), markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+        fail(errors, error, show_traceback)
     except KeyboardInterrupt:
         begun = out / CHECKPOINTS
         where = f": the same command goes on from {begun}" if begun.exists() else ""
@@ -174,8 +168,7 @@ def _show(console: Console, result: Fit) -> None:
             highlight=False,
             soft_wrap=True,
         )
-    for path in result.files:
-        console.print(str(path), markup=False, highlight=False, soft_wrap=True)
+    list_files(console, result.files)
 
 
 def _mean(values: np.ndarray) -> float:
@@ -200,8 +193,4 @@ def _keep_memory() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
-    try:
-        app(args=list(arguments) if arguments is not None else None, prog_name=PROGRAM)
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 1
-    return 0
+    return run(app, PROGRAM, arguments)

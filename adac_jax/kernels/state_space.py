@@ -65,14 +65,17 @@ def block_size(order: int, length: int) -> int:
 
     As many blocks of one length as come nearest to that: without a rest where the length allows.
     """
-    count = max(1, round(length / (64 if order >= 8 else 32)))
-    return max(1, -(-length // count))
+    return max(1, -(-length // _count(order, length)))
 
 
 def whole_blocks(order: int, length: int) -> int:
     """The greatest length up to the given one that blocks fill without a rest."""
-    count = max(1, round(length / (64 if order >= 8 else 32)))
+    count = _count(order, length)
     return length // count * count
+
+
+def _count(order: int, length: int) -> int:
+    return max(1, round(length / (64 if order >= 8 else 32)))
 
 
 def prepare(realisation: Realisation, length: int) -> StateSpace:
