@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,12 @@ from adac_jax.designs.prototypes import Prototype
 Namespace = Any
 
 
-def squares(prototype: Prototype, s: Any, c: Any) -> tuple[Any, Any]:
+def squares(prototype: tuple[Sequence[Any], Sequence[Any]], s: Any, c: Any) -> tuple[Any, Any]:
     """Squared magnitudes of numerator and denominator at Ω² = s / c, both over 1 / c².
 
     With c = 1, s is Ω² itself; with s = Ω² / (1 + Ω²) and c = 1 / (1 + Ω²), Ω may be infinite.
     """
-    numerator, denominator = (
-        (p[0] * c - p[2] * s) ** 2 + p[1] * p[1] * s * c for p in prototype
-    )
+    numerator, denominator = ((p[0] * c - p[2] * s) ** 2 + p[1] * p[1] * s * c for p in prototype)
     return numerator, denominator
 
 

@@ -8,6 +8,7 @@ from adac_jax.lowering import (
     elementwise,
     fractional,
     loops,
+    scatters,
     shifts,
 )
 from adac_jax.lowering.walker import RULES, Walker
@@ -22,5 +23,6 @@ __all__ = [
     "elementwise",
     "fractional",
     "loops",
+    "scatters",
     "shifts",
 ]

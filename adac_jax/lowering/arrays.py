@@ -47,7 +47,7 @@ def _reshape(w: Walker, eqn: JaxprEqn, x: Signal) -> Signal:
 def _squeeze(w: Walker, eqn: JaxprEqn, x: Signal) -> Signal:
     gone = eqn.params["dimensions"]
     if x.axis in gone:
-        raise w.refusal("it picks one sample of a signal.", _WHOLE)
+        raise w.refusal("it picks one sample of a signal.", WHOLE)
     shape = [n for k, n in enumerate(eqn.outvars[0].aval.shape)]
     axis = x.axis - sum(d < x.axis for d in gone)
     return w.mapped(w.add("reshape", x.node, shape=without(shape, axis)), x, axis)
@@ -72,7 +72,7 @@ def _broadcast(w: Walker, eqn: JaxprEqn, x: Signal, *dynamic: Value) -> Signal:
     shape, axes = eqn.params["shape"], eqn.params["broadcast_dimensions"]
     axis = axes[x.axis]
     if shape[axis] != eqn.invars[0].aval.shape[x.axis]:
-        raise w.refusal("it repeats one sample over time.", _WHOLE)
+        raise w.refusal("it repeats one sample over time.", WHOLE)
     rest = tuple(a - (a > axis) for a in without(axes, x.axis))
     return w.mapped(w.add("broadcast", x.node, shape=without(shape, axis), axes=rest), x, axis)
 
@@ -111,7 +111,7 @@ def _stack(w: Walker, eqn: JaxprEqn, *values: Value) -> Signal:
 def _tile(w: Walker, eqn: JaxprEqn, x: Signal) -> Signal:
     counts = eqn.params["reps"]
     if counts[x.axis] != 1:
-        raise w.refusal("it repeats a signal in time.", _WHOLE)
+        raise w.refusal("it repeats a signal in time.", WHOLE)
     shape = _shape(w, x)
     index = np.arange(math.prod(shape)).reshape(shape)
     return _taken(w, x, np.tile(index, without(counts, x.axis)))
@@ -121,7 +121,7 @@ def _tile(w: Walker, eqn: JaxprEqn, x: Signal) -> Signal:
 def _split(w: Walker, eqn: JaxprEqn, x: Signal) -> list[Signal]:
     axis, sizes = eqn.params["axis"], eqn.params["sizes"]
     if axis == x.axis:
-        raise w.refusal("it cuts a signal into stretches of time.", _WHOLE)
+        raise w.refusal("it cuts a signal into stretches of time.", WHOLE)
     at = axis - (axis > x.axis)
     shape, parts, start = _shape(w, x), [], 0
     for size in sizes:
@@ -173,7 +173,7 @@ def _gather(w: Walker, eqn: JaxprEqn, x: Value, indices: Value) -> Signal:
     sizes = eqn.params["slice_sizes"]
     whole = sizes[x.axis] == eqn.invars[0].aval.shape[x.axis]
     if x.axis in numbers.collapsed_slice_dims or not whole:
-        raise w.refusal("it picks samples of a signal by their position in time.", _WHOLE)
+        raise w.refusal("it picks samples of a signal by their position in time.", WHOLE)
     # Gather positions instead of samples, with a time axis of one.
     shape = _shape(w, x)
     positions = np.arange(math.prod(shape), dtype=np.int32).reshape(shape)
@@ -194,78 +194,11 @@ def _gather(w: Walker, eqn: JaxprEqn, x: Value, indices: Value) -> Signal:
     return _taken(w, x, picked, axis)
 
 
-@rule("scatter-add")
-def _scatter_add(w: Walker, eqn: JaxprEqn, x: Value, indices: Value, added: Value) -> Signal:
-    index = w.concrete(indices)
-    if index is None:
-        raise w.refusal(
-            "its indices depend on a signal or a parameter.", "Use indices that are constants."
-        )
-    full, part = eqn.invars[0].aval.shape, eqn.invars[2].aval.shape
-    numbers = eqn.params["dimension_numbers"]
-    gone = (*numbers.inserted_window_dims, *numbers.operand_batching_dims)
-    kept = [d for d in range(len(full)) if d not in gone]
-    window = dict(zip(kept, numbers.update_window_dims, strict=True))
-    of_added = {k: d for d, k in window.items()}
-    time = x.axis if isinstance(x, Signal) else of_added.get(added.axis, -1)  # type: ignore[union-attr]
-    if time not in window or part[window[time]] != full[time]:
-        raise w.refusal("it adds to samples by their position in time.", _WHOLE)
-    # A gather is the transpose: of positions instead of samples, with a time axis of one, it says
-    # where each number goes.
-    shape = without(full, time)
-    positions = np.arange(math.prod(shape), dtype=np.int32).reshape(shape)
-    sizes = [part[window[d]] if d in window and d != time else 1 for d in range(len(full))]
-    with jax.ensure_compile_time_eval():
-        found = lax.gather(
-            jnp.expand_dims(positions, time),
-            jnp.asarray(index),
-            dimension_numbers=lax.GatherDimensionNumbers(
-                offset_dims=numbers.update_window_dims,
-                collapsed_slice_dims=numbers.inserted_window_dims,
-                start_index_map=numbers.scatter_dims_to_operand_dims,
-                operand_batching_dims=numbers.operand_batching_dims,
-                start_indices_batching_dims=numbers.scatter_indices_batching_dims,
-            ),
-            slice_sizes=sizes,
-            mode=eqn.params["mode"],
-            fill_value=-1,
-        )
-    to = np.squeeze(np.asarray(found), window[time])
-    signals = [v for v in (x, added) if isinstance(v, Signal)]
-    shift = max(v.shift for v in signals)
-    node = w.full(w.operand(added, window[time], shift), to.shape)
-    node = _placed(w, node, to.ravel(), shape)
-    if not w.is_zero(x):
-        node = w.add("add", w.full(w.operand(x, time, shift), shape), node)
-    return Signal(node, time, shift, min(v.valid for v in signals))
-
-
-def _placed(w: Walker, node: int, to: np.ndarray, shape: tuple[int, ...]) -> int:
-    """Number k of a node is added to number to[k] of the result; to none if that is negative."""
-    count = len(to)
-    order = np.argsort(to, kind="stable")
-    order = order[to[order] >= 0]
-    nth = np.arange(len(order)) - np.searchsorted(to[order], to[order])
-    terms = np.full((math.prod(shape), 1 + max(nth, default=0)), count)
-    terms[to[order], nth] = order
-    if (terms == count).any():
-        # A zero for places that get fewer numbers than others.
-        none = w.builder.constant(0.0 if w.builder.type(node).kind == "real" else 0)
-        flat = w.add("reshape", node, shape=(count,))
-        zero = w.add("broadcast", none, shape=(1,), axes=())
-        node = w.add("concatenate", flat, zero, axis=0)
-    flat = tuple(int(k) for k in terms.ravel())
-    if terms.shape[1] == 1:
-        return w.add("take", node, indices=flat, shape=shape)
-    node = w.add("take", node, indices=flat, shape=(*shape, terms.shape[1]))
-    return w.add("sum", node, axes=(len(shape),))
-
-
 @rule("dynamic_slice")
 def _dynamic_slice(w: Walker, eqn: JaxprEqn, x: Value, *starts: Value) -> Signal:
     found = [w.concrete(s) for s in starts]
     if not isinstance(x, Signal) or any(f is None for f in found):
-        raise w.refusal("its position depends on a signal or a parameter.", _WHOLE)
+        raise w.refusal("its position depends on a signal or a parameter.", WHOLE)
     sizes, full = eqn.params["slice_sizes"], eqn.invars[0].aval.shape
     # JAX moves a slice that would reach over the end.
     low = [
@@ -350,5 +283,5 @@ def _renamed(subscripts: str) -> str:
     return "".join(fresh.get(c, c) for c in subscripts)
 
 
-_WHOLE = "Work on whole signals; for earlier samples use delay(x, samples)."
+WHOLE = "Work on whole signals; for earlier samples use delay(x, samples)."
 _CAUSAL = "Each output sample may use present and earlier inputs only."

@@ -6,13 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from adac_jax._compat import JaxprEqn, open_jaxpr
-from adac_jax.lowering.arrays import without
+from adac_jax._compat import JaxprEqn
 from adac_jax.lowering.shifts import earlier, later
 from adac_jax.lowering.values import Signal, Value
 from adac_jax.lowering.walker import Walker, rule
@@ -25,8 +23,7 @@ def composed(
     w: Walker, eqn: JaxprEqn, function: Callable[..., Any], values: Sequence[Value]
 ) -> list[Value]:
     """The results of a function of arrays that computes what the equation computes."""
-    specs = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.invars]
-    return w.walk(*open_jaxpr(jax.make_jaxpr(function)(*specs)), list(values))
+    return w.call(function, values, [v.aval for v in eqn.invars])
 
 
 def _off_time(w: Walker, values: Sequence[Value], axes: Sequence[int]) -> None:
@@ -150,85 +147,6 @@ def _erf_inv(w: Walker, eqn: JaxprEqn, x: Value) -> Value:
         return z
 
     return composed(w, eqn, inverse, [x])[0]
-
-
-@rule("dynamic_update_slice")
-def _dynamic_update_slice(w: Walker, eqn: JaxprEqn, x: Value, part: Value, *starts: Value) -> Value:
-    found = [w.concrete(s) for s in starts]
-    if any(f is None for f in found):
-        raise w.refusal("its position depends on a signal or a parameter.", "Use a constant.")
-    full, small = (v.aval.shape for v in eqn.invars[:2])
-    low = [
-        min(max(int(f), 0), n - m)  # type: ignore[arg-type]
-        for f, n, m in zip(found, full, small, strict=True)
-    ]
-    time = next(v.axis for v in (x, part) if isinstance(v, Signal))
-    if small[time] != full[time]:
-        raise w.refusal("it writes samples at a position in time.", "Work on whole signals.")
-    rest, inner, at = (without(s, time) for s in (full, small, low))
-    source = np.arange(math.prod(rest)).reshape(rest)
-    source[tuple(slice(a, a + m) for a, m in zip(at, inner, strict=True))] = (
-        np.arange(math.prod(inner)).reshape(inner) + source.size
-    )
-    return _either(w, x, part, time, source, rest, inner)
-
-
-@rule("scatter")
-def _scatter(w: Walker, eqn: JaxprEqn, x: Value, indices: Value, part: Value) -> Value:
-    index = w.concrete(indices)
-    if index is None:
-        raise w.refusal(
-            "its indices depend on a signal or a parameter.", "Use indices that are constants."
-        )
-    full, small = eqn.invars[0].aval.shape, eqn.invars[2].aval.shape
-    numbers = eqn.params["dimension_numbers"]
-    gone = (*numbers.inserted_window_dims, *numbers.operand_batching_dims)
-    kept = [d for d in range(len(full)) if d not in gone]
-    window = dict(zip(kept, numbers.update_window_dims, strict=True))
-    back = {k: d for d, k in window.items()}
-    time = x.axis if isinstance(x, Signal) else back.get(part.axis, -1)  # type: ignore[union-attr]
-    if time not in window or small[window[time]] != full[time]:
-        raise w.refusal("it writes samples by their position in time.", "Work on whole signals.")
-    rest, inner = without(full, time), without(small, window[time])
-    # The same scatter, of positions in place of samples, with a time axis of one.
-    places = np.arange(math.prod(rest), dtype=np.int32).reshape(rest)
-    new = np.arange(math.prod(inner), dtype=np.int32).reshape(inner) + places.size
-    with jax.ensure_compile_time_eval():
-        source = lax.scatter(
-            jnp.expand_dims(places, time),
-            jnp.asarray(index),
-            jnp.expand_dims(new, window[time]),
-            numbers,
-            mode=eqn.params["mode"],
-        )
-    chosen = np.squeeze(np.asarray(source), time)
-    return _either(w, x, part, time, chosen, rest, inner, window[time])
-
-
-def _either(
-    w: Walker,
-    x: Value,
-    part: Value,
-    time: int,
-    source: np.ndarray,
-    rest: tuple[int, ...],
-    inner: tuple[int, ...],
-    part_time: int | None = None,
-) -> Signal:
-    """Numbers of x, and of part, which count on from those of x, by their positions."""
-    signals = [v for v in (x, part) if isinstance(v, Signal)]
-    shift = max(v.shift for v in signals)
-    nodes = [
-        w.add("reshape", w.full(w.operand(v, at, shift), shape), shape=(math.prod(shape),))
-        for v, at, shape in (
-            (x, time, rest),
-            (part, time if part_time is None else part_time, inner),
-        )
-    ]
-    joined = w.add("concatenate", *nodes, axis=0)
-    flat = tuple(int(k) for k in source.ravel())
-    node = w.add("take", joined, indices=flat, shape=source.shape)
-    return Signal(node, time, shift, min(v.valid for v in signals))
 
 
 def _window(op: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,9 +37,10 @@ def _convolution(w: Walker, eqn: JaxprEqn, x: Value, kernel: Value) -> Signal:
 def _over_channels(w: Walker, eqn: JaxprEqn, x: Signal, kernel: Known) -> Signal:
     """A convolution of each sample's channels: linear, so a matrix."""
     batch = eqn.params["dimension_numbers"].out_spec[0]
-    shape = without(eqn.invars[0].aval.shape, x.axis)
+    shape = eqn.invars[0].aval.shape
+    one = (*shape[: x.axis], 1, *shape[x.axis + 1 :])
+    node = _product(w, x.node, kernel, eqn.params, one)
     result = without(eqn.outvars[0].aval.shape, batch)
-    node = _product(w, eqn, x, kernel, eqn.params, shape)
     return w.mapped(w.add("reshape", node, shape=result), x, batch)
 
 
@@ -78,43 +80,40 @@ def _over_time(w: Walker, eqn: JaxprEqn, x: Signal, kernel: Known, place: int) -
     order = (*range(1, x.axis + 1), 0, *range(x.axis + 1, len(shape) + 1))
     moved = w.add("transpose", taps, permutation=order) if x.axis else taps
     full = (*shape[: x.axis], count, *shape[x.axis :])
-    node = _product(w, eqn, w.mapped(moved, x), kernel, once, full)
+    node = _product(w, moved, kernel, once, full)
     to = numbers.out_spec[2 + place]
     result = w.mapped(w.add("reshape", node, shape=without(eqn.outvars[0].aval.shape, to)), x, to)
     return later(w, result, low - reach) if low > reach else result
 
 
-def _product(
-    w: Walker, eqn: JaxprEqn, x: Signal, kernel: Known, params: dict, shape: tuple[int, ...]
-) -> int:
-    """A convolution as a matrix, (outputs, inputs), times the flat numbers of one sample.
+OPTIONS = (
+    "window_strides",
+    "padding",
+    "lhs_dilation",
+    "rhs_dilation",
+    "dimension_numbers",
+    "feature_group_count",
+    "batch_group_count",
+)
 
-    Columns are what it makes of one number alone; those that no output hears are left out.
+
+def _product(
+    w: Walker, node: int, kernel: Known, params: dict[str, Any], shape: tuple[int, ...]
+) -> int:
+    """A convolution of one sample as a matrix, (outputs, inputs), times its numbers in a row.
+
+    A column is what the convolution makes of one number alone, in an operand of this shape.
     """
-    numbers = params["dimension_numbers"]
     size = math.prod(shape)
-    batch = numbers.lhs_spec[0]
-    own = list(shape) if len(shape) == len(numbers.lhs_spec) else None
-    options = {
-        key: params[key]
-        for key in (
-            "window_strides",
-            "padding",
-            "lhs_dilation",
-            "rhs_dilation",
-            "dimension_numbers",
-            "feature_group_count",
-            "batch_group_count",
-        )
-    }
+    options = {key: params[key] for key in OPTIONS}
 
     def of(flat: jax.Array, h: jax.Array) -> jax.Array:
         """(numbers of one sample) → (numbers of one output sample)."""
-        full = flat.reshape(own) if own else jnp.expand_dims(flat.reshape(shape), batch)
-        return lax.conv_general_dilated(full, h, **options, precision="highest").ravel()
+        operand = flat.reshape(shape)
+        return lax.conv_general_dilated(operand, h, **options, precision="highest").ravel()
 
     h = jnp.asarray(kernel.value)
     matrix = jax.vmap(of, (0, None), 1)(jnp.eye(size, dtype=h.dtype), h)
-    flat = w.add("reshape", x.node, shape=(size,))
+    flat = w.add("reshape", node, shape=(size,))
     weight = w.coefficient(Known(matrix, kernel.path))
     return w.add("einsum", weight, flat, subscripts="ij,j->i")

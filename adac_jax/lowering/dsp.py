@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from adac_jax._compat import JaxprEqn, open_jaxpr
+from adac_jax.lowering.refusals import AHEAD
 from adac_jax.lowering.values import Known, Signal, Unusable, Value
 from adac_jax.lowering.walker import Walker, rule
 from adac_jax.primitives.delay import expand_samples
@@ -16,13 +17,13 @@ from adac_jax.primitives.delay import expand_samples
 def _causal(w: Walker, eqn: JaxprEqn) -> None:
     """Refuses an operation that looks at later samples, as the transpose of one here does."""
     if eqn.params["reverse"] != w.reverse:
-        raise w.refusal(_AHEAD, _DELAY)
+        raise w.refusal(*AHEAD)
 
 
 def _signal(w: Walker, value: Value, axis: int) -> int:
     """The node of a signal argument, which must not run ahead."""
     if isinstance(value, Signal) and value.shift:
-        raise w.refusal(_AHEAD, _DELAY)
+        raise w.refusal(*AHEAD)
     return w.operand(value, axis)
 
 
@@ -58,7 +59,7 @@ def _delay(w: Walker, eqn: JaxprEqn, x: Value, *initial: Value) -> Signal:
     if shift:
         # Delay first, and what was ahead is taken back.
         if initial or least < shift:
-            raise w.refusal(_AHEAD, _DELAY)
+            raise w.refusal(*AHEAD)
         step = w.add("delay", w.builder.constant(1.0), samples=(shift,))
         k = w.add("mul", k, step)
         samples = tuple(m - shift for m in samples)
@@ -159,7 +160,3 @@ def walk_loop(
         node = _signal(w, result, signal.axis)
         returned.append(w.full(node, w.builder.type(signal.node).shape))
     return returned, results[len(signals) :]
-
-
-_AHEAD = "it would need samples that have not arrived yet."
-_DELAY = "Delay the signal by as many samples as it looks ahead, and report that latency."

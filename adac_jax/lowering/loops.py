@@ -16,6 +16,7 @@ from jax import lax
 
 from adac_jax._compat import JaxprEqn, jaxpr_as_fun, open_jaxpr
 from adac_jax.lowering.arrays import without
+from adac_jax.lowering.refusals import AHEAD
 from adac_jax.lowering.values import Known, Signal, Unusable, Value
 from adac_jax.lowering.walker import OF_TIME, Walker, kind_of, rule
 
@@ -79,15 +80,10 @@ def _sampled(w: Walker, x: Value) -> Signal:
             "Bring time to the first axis of all.",
         )
     if isinstance(x, Signal):
-        return x if not x.shift else _refused_ahead(w)
+        if x.shift:
+            raise w.refusal(*AHEAD)
+        return x
     return Signal(w.operand(x, 0), 0, 0, x.value.shape[0] if isinstance(x, Known) else 0)
-
-
-def _refused_ahead(w: Walker) -> Signal:
-    raise w.refusal(
-        "it would need samples that have not arrived yet.",
-        "Delay the signal by as many samples as it looks ahead, and report that latency.",
-    )
 
 
 def _mapped(body: Any, consts: int, length: int) -> Any:
@@ -99,8 +95,6 @@ def _mapped(body: Any, consts: int, length: int) -> Any:
         for k, a in enumerate(avals)
     ]
     function = jaxpr_as_fun(body)
-    if not avals[consts:]:
-        raise ValueError("a scan that carries nothing and reads nothing")
     return jax.make_jaxpr(jax.vmap(function, axes, 0, axis_size=length))(*specs)
 
 
@@ -115,7 +109,7 @@ def _written_out(
     order = range(count)
     for k in reversed(order) if eqn.params["reverse"] else order:
         parts = [
-            apply(w, lambda a, k=k: lax.index_in_dim(a, k, 0, keepdims=False), [x], [aval])
+            w.call(lambda a, k=k: lax.index_in_dim(a, k, 0, keepdims=False), [x], [aval])[0]
             for x, aval in zip(xs, avals, strict=True)
         ]
         results = w.walk(body, bound, [*consts, *carry, *parts])
@@ -127,7 +121,7 @@ def _written_out(
     stacked = []
     for var, found in zip(eqn.outvars[len(carry) :], outputs, strict=True):
         shape = jax.ShapeDtypeStruct(var.aval.shape[1:], var.aval.dtype)
-        stacked.append(apply(w, lambda *a: jnp.stack(a), found, [shape] * len(found)))
+        stacked += w.call(lambda *a: jnp.stack(a), found, [shape] * len(found))
     return [*carry, *stacked]
 
 
@@ -137,14 +131,6 @@ def _check_count(w: Walker, count: int) -> None:
             f"it takes {count} steps, which are written out one by one; {MOST_STEPS} are the most.",
             "Use a product of matrices, or a filter.",
         )
-
-
-def apply(
-    w: Walker, function: Callable[..., Any], values: Sequence[Value], avals: Sequence[Any]
-) -> Value:
-    """What a function of arrays makes of values, by the rules of what it is made of."""
-    specs = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
-    return w.walk(*open_jaxpr(jax.make_jaxpr(function)(*specs)), list(values))[0]
 
 
 @rule("while")
@@ -189,7 +175,7 @@ def _cond(w: Walker, eqn: JaxprEqn, which: Value, *values: Value) -> list[Value]
         for k, case in enumerate(cases[1:], 1):
             one, aval = Known(index == k, which.path), var.aval
             specs = [jax.ShapeDtypeStruct((), jnp.bool_), aval, aval]
-            answer = apply(w, lambda c, a, b: jnp.where(c, a, b), [one, case, answer], specs)
+            (answer,) = w.call(lambda c, a, b: jnp.where(c, a, b), [one, case, answer], specs)
         results.append(answer)
     return results
 
@@ -227,7 +213,7 @@ def _cumulative(w: Walker, eqn: JaxprEqn, value: Value) -> Value:
                 parts[k] = _PLAIN[name](parts[k - 1], parts[k])
             return jnp.stack(parts[::turn], axis=axis)
 
-        return apply(w, running, [x], [aval])
+        return w.call(running, [x], [aval])[0]
     if eqn.params["reverse"] != w.reverse:
         raise w.refusal("it runs from the last sample to the first.", "Accumulate forwards.")
     if name not in _IDENTITY:
@@ -235,7 +221,7 @@ def _cumulative(w: Walker, eqn: JaxprEqn, value: Value) -> Value:
             "its running sum of exponentials has no bound.", "Use a leaky average by lfilter."
         )
     if x.shift:
-        _refused_ahead(w)
+        raise w.refusal(*AHEAD)
     op, start = _IDENTITY[name]
     type_ = w.builder.type(x.node)
     if op in ("maximum", "minimum"):
@@ -271,7 +257,8 @@ def _iota(w: Walker, eqn: JaxprEqn) -> Signal:
 
 
 def _scans_time(w: Walker, eqn: JaxprEqn) -> bool:
-    return w.is_time(eqn.params["length"])
+    # What carries nothing and reads nothing is the same at each sample, and need not be a signal.
+    return len(eqn.invars) > eqn.params["num_consts"] and w.is_time(eqn.params["length"])
 
 
 def _along_time(key: str) -> Callable[[Walker, JaxprEqn], bool]:

@@ -10,6 +10,11 @@ def _group(names: str, reason: str, instead: str = "") -> dict[str, Refusal]:
     return dict.fromkeys(names.split(), (reason, instead))
 
 
+AHEAD: Refusal = (
+    "it would need samples that have not arrived yet.",
+    "Delay the signal by as many samples as it looks ahead, and report that latency.",
+)
+
 MEANINGLESS: dict[str, Refusal] = (
     _group(
         "all_gather all_to_all axis_index pmax pmin ppermute psum ragged_all_to_all pbroadcast "

@@ -27,6 +27,7 @@ from adac_jax._compat import (
     called_jaxpr,
     is_tracer,
     name_stack,
+    open_jaxpr,
 )
 from adac_jax.errors import RefusedError
 from adac_jax.lowering.refusals import NO_RULE
@@ -127,6 +128,13 @@ class Walker:
                 env[var] = result
                 self._check(eqn, var, result)
         return [read(atom) for atom in jaxpr.outvars]
+
+    def call(
+        self, function: Callable[..., Any], values: Sequence[Value], avals: Sequence[Any]
+    ) -> list[Value]:
+        """What a function of arrays like `avals` makes of values, by the rules of its parts."""
+        specs = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
+        return self.walk(*open_jaxpr(jax.make_jaxpr(function)(*specs)), values)
 
     def equation(self, eqn: JaxprEqn, values: list[Value]) -> list[Value]:
         """The results of one equation."""
