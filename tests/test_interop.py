@@ -7,10 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from network_documents import (
+    NamWaveNet,
     keras_document,
     keras_layer,
+    nam_array,
+    nam_document,
+    nam_lstm,
+    numbers,
     run_aidax,
     run_keras,
+    run_nam_lstm,
     run_torch,
     torch_document,
 )
@@ -71,10 +77,63 @@ TORCH = {
     "two lstms, knobs": torch_document("LSTM", inputs=3, layers=2, hidden=3),
     "two grus, stereo": torch_document("GRU", 2, 3, 2, outputs=2, skip=2, biased=False),
 }
+STANDARD = NamWaveNet([nam_array(1, 4, 2), nam_array(4, 2, 1, head_bias=True)])
+GATED = NamWaveNet([nam_array(1, 3, 2, gated=True), nam_array(3, 2, 1, activation="ReLU")])
+NEWER = NamWaveNet(
+    [
+        nam_array(
+            2,
+            4,
+            6,
+            condition=2,
+            gated=None,
+            gating_mode="gated",
+            secondary_activation="Hardtanh",
+            bottleneck=2,
+            kernel_size=None,
+            kernel_sizes=[2, 3, 1],
+            activation={"type": "LeakyReLU", "negative_slope": 0.01},
+            groups_input=2,
+            groups_input_mixin=2,
+            layer1x1={"active": True, "groups": 2},
+            head1x1={"active": True, "out_channels": 4, "groups": 1},
+            conv_pre_film=False,
+        ),
+        nam_array(
+            4,
+            6,
+            None,
+            condition=2,
+            activation="SiLU",
+            layer1x1={"active": False, "groups": 1},
+            head={"out_channels": 2, "kernel_size": 3, "bias": True},
+            head_bias=None,
+        ),
+    ],
+    inputs=2,
+)
+TAPS = numbers(0, 7)
+LINEAR = nam_document("Linear", {"receptive_field": 6, "bias": True}, [TAPS])
+NAM_LSTM, LSTM_WEIGHTS = nam_lstm()
+
+
+def run_linear(document, x: np.ndarray) -> np.ndarray:
+    return np.convolve(x[:, 0], TAPS[:6])[: len(x), None] + TAPS[6]
+
+
+NAM = {
+    "lstm": (lambda document, x: run_nam_lstm(LSTM_WEIGHTS, x), NAM_LSTM),
+    "linear": (run_linear, LINEAR),
+    **{
+        f"wavenet {k}": (lambda document, x, net=net: net.evaluate(x), net.document)
+        for k, net in {"standard": STANDARD, "gated": GATED, "newer": NEWER}.items()
+    },
+}
 CASES = {
     **{f"rtneural {k}": (interop.rtneural, run_keras, d) for k, d in KERAS.items()},
     **{f"aidax {k}": (interop.aidax, run_aidax, d) for k, d in AIDA.items()},
     **{f"guitarml {k}": (interop.guitarml, run_torch, d) for k, d in TORCH.items()},
+    **{f"nam {k}": (interop.nam, evaluate, d) for k, (evaluate, d) in NAM.items()},
 }
 
 
@@ -89,7 +148,10 @@ def test_jax_computes_what_the_format_means(name):
     assert np.max(np.abs(found - expected)) <= TOLERANCE
 
 
-@pytest.mark.parametrize("name", ["rtneural conv", "aidax two knobs", "guitarml lstm"])
+@pytest.mark.parametrize(
+    "name",
+    ["rtneural conv", "aidax two knobs", "guitarml lstm", "nam lstm", "nam wavenet gated"],
+)
 def test_faust_computes_what_jax_does(name):
     reader, _, document = CASES[name]
     report = adac_jax.verify(reader(document), seconds=0.1)

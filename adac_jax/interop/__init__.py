@@ -3,7 +3,8 @@
 from adac_jax.interop.aidax import aidax
 from adac_jax.interop.documents import FormatError
 from adac_jax.interop.guitarml import guitarml
+from adac_jax.interop.nam import nam
 from adac_jax.interop.network import Network
 from adac_jax.interop.rtneural import rtneural
 
-__all__ = ["FormatError", "Network", "aidax", "guitarml", "rtneural"]
+__all__ = ["FormatError", "Network", "aidax", "guitarml", "nam", "rtneural"]

@@ -181,7 +181,6 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "softmax": _softmax,
     "hard_tanh": lambda x: jnp.clip(x, -1, 1),
     "fast_tanh": _fast_tanh,
-    "leaky_relu": lambda x: jnp.where(x > 0, x, 0.01 * x),
     "silu": lambda x: x * jax.nn.sigmoid(x),
     "hard_swish": lambda x: x * jnp.clip(x + 3, 0, 6) / 6,
 }
