@@ -45,13 +45,13 @@ def convolution(x, kernel, bias, dilation=1, groups=1) -> np.ndarray:
     kernel = np.array(kernel)
     count, width, outputs = kernel.shape
     y = np.zeros((len(x), outputs)) + np.array(bias)
-    for t in range(len(x)):
-        for k in range(count):
-            past = t - (count - 1 - k) * dilation
-            for o in range(outputs):
-                first = o * groups // outputs * width
-                if past >= 0:
-                    y[t, o] += x[past, first : first + width] @ kernel[k, :, o]
+    each = outputs // groups
+    for k in range(count):
+        late = (count - 1 - k) * dilation
+        past = np.vstack([np.zeros((late, x.shape[1])), x])[: len(x)]
+        for g in range(groups):
+            own = slice(g * each, (g + 1) * each)
+            y[:, own] += past[:, g * width : (g + 1) * width] @ kernel[k][:, own]
     return y
 
 

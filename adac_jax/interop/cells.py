@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -57,7 +58,7 @@ class Recurrent(nnx.Module):
     def __init__(
         self, cell: Any, states: int = 1, start: Sequence[np.ndarray] | None = None
     ) -> None:
-        self.rnn = nnx.RNN(cell, rngs=False)  # a generator of its own would be no parameter
+        self.cell = cell  # not under nnx.RNN, which keeps a generator and cannot be closed over
         self.hidden = int(cell.hidden_features)
         self.states = states
         self.start = nnx.data(None) if start is None else nnx.List([param(s) for s in start])
@@ -70,4 +71,5 @@ class Recurrent(nnx.Module):
         else:
             states = [jnp.broadcast_to(s[...].astype(x.dtype), shape) for s in self.start]
         carry = tuple(states) if self.states > 1 else states[0]
-        return self.rnn(x, initial_carry=carry)  # type: ignore[return-value]
+        _, y = jax.lax.scan(self.cell, carry, jnp.moveaxis(x, -2, 0))
+        return jnp.moveaxis(y, 0, -2)

@@ -196,4 +196,4 @@ def _set(layer: nnx.Module, **values: np.ndarray | None) -> None:
             variable = getattr(layer, name)
             if variable[...].shape != value.shape:
                 raise ValueError(f"`{name}` of shape {value.shape} does not fit its layer.")
-            variable[...] = jnp.asarray(value, _float())
+            variable[...] = jnp.asarray(value, variable[...].dtype)
