@@ -5,7 +5,7 @@ it trains with optax on its exact impulse response; `verify` proves that the FAU
 is equal to it, `export` ships it, and `fit` does all of this for a measured room.
 """
 
-from adac_jax import losses, metrics, nn
+from adac_jax import interop, losses, metrics, nn
 from adac_jax.errors import AdacError, DelayFreeLoopError, IRError, RefusedError
 from adac_jax.exporting import export
 from adac_jax.fitting import fit
@@ -41,6 +41,7 @@ __all__ = [
     "fit",
     "fractional_delay",
     "frequency_response",
+    "interop",
     "lfilter",
     "losses",
     "metrics",

@@ -40,6 +40,10 @@ EPILOG = """
 
     python -m adac_jax.export hall.ir.json --out out/hall
 
+  Export an amplifier that was captured with Neural Amp Modeler:
+
+    python -m adac_jax.export amplifier.nam --out out/amplifier
+
 [bold]Exit codes[/bold]  0: exported. 1: it could not be, or FAUST and JAX differ; nothing is \
 written. 2: the command line is wrong.
 """
@@ -52,10 +56,10 @@ def command(
         str | None,
         typer.Argument(
             metavar="MODEL",
-            help="What to export: `package.module:attribute`, `file.py:attribute` or an IR file "
-            "`x.json`. The attribute is a Flax NNX module, a function of audio (time, channels), "
-            "or a class or function without arguments that makes one. Without MODEL: the built-in "
-            "reverb.",
+            help="What to export: `package.module:attribute`, `file.py:attribute`, an IR file "
+            "`x.json`, or a trained network `x.json`, `x.aidax`, `x.nam`. The attribute is a Flax "
+            "NNX module, a function of audio (time, channels), or a class or function without "
+            "arguments that makes one. Without MODEL: the built-in reverb.",
         ),
     ] = None,
     out: Annotated[

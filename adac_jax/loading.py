@@ -1,4 +1,4 @@
-"""From what a user types to a model: `package.module:attribute`, `file.py:attribute`, `x.json`."""
+"""From what a user types to a model: `package.module:attribute`, `file.py:attribute`, a file."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ from typing import Any
 
 from flax import nnx
 
+from adac_jax import interop
 from adac_jax.errors import AdacError
 from ir import IRError, Program, loads
 
-FORMS = "`package.module:attribute`, `file.py:attribute` or an IR file `name.json`"
+FORMS = (
+    "`package.module:attribute`, `file.py:attribute`, an IR file `name.json` or a trained network "
+    "`name.json`, `name.aidax`, `name.nam`"
+)
 MAX_BYTES = 2**28
 """Size of the largest IR file that is read."""
 MAX_WORK = 2**21
@@ -33,16 +37,19 @@ def load(text: str, *, sample_rate: float | None = None) -> Any:
 
     The attribute is a Flax NNX module, an `ir.Program`, a function of audio, or something to call
     without arguments that returns one of these: a class or a factory. A class or factory that asks
-    for `rngs` gets `nnx.Rngs(0)`, and one that takes `sample_rate` gets the one asked for.
+    for `rngs` gets `nnx.Rngs(0)`, and one that takes `sample_rate` gets the one asked for. A file
+    is an IR file, or of one of the formats that `adac_jax.interop` reads.
 
     Args:
-        text: One of the three forms.
+        text: One of `FORMS`.
         sample_rate: Hertz, if one was asked for.
 
     Raises:
         AdacError: there is no such thing, it is no model, or its code raises.
         IRError: the IR file is not valid.
     """
+    if text.endswith(interop.SUFFIXES) and (text[-5:] != ".json" or interop.known(Path(text))):
+        return _at_rate(text, interop.load(text), sample_rate, "resample what it plays")
     if text.endswith(".json"):
         return load_program(Path(text), sample_rate)
     target, colon, attribute = text.rpartition(":")
@@ -50,13 +57,7 @@ def load(text: str, *, sample_rate: float | None = None) -> Any:
         raise AdacError(f"The model {text!r} must be written as {FORMS}.")
     module = _from_file(Path(target)) if target.endswith(".py") else _from_package(target)
     model = _instance(text, _attribute(module, target, attribute), sample_rate)
-    made_for = getattr(model, "sample_rate", None)
-    if sample_rate is not None and isinstance(made_for, (int, float)) and made_for != sample_rate:
-        raise AdacError(
-            f"The model {text!r} was made for {made_for:g} Hz, not for {sample_rate:g} Hz; let its "
-            "factory take `sample_rate`."
-        )
-    return model
+    return _at_rate(text, model, sample_rate, "let its factory take `sample_rate`")
 
 
 def load_program(path: Path, sample_rate: float | None = None) -> Program:
@@ -102,6 +103,17 @@ def raised(what: str, error: BaseException) -> AdacError:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = f": {lines[0][:300]}" if lines else ""
     return AdacError(f"{what} raised {type(error).__name__}{user_frame(error)}{reason}")
+
+
+def _at_rate(text: str, model: Any, sample_rate: float | None, instead: str) -> Any:
+    """The model, if it was made for the rate asked for or for none."""
+    made_for = getattr(model, "sample_rate", None)
+    if sample_rate is not None and isinstance(made_for, (int, float)) and made_for != sample_rate:
+        raise AdacError(
+            f"The model {text!r} was made for {made_for:g} Hz, not for {sample_rate:g} Hz; "
+            f"{instead}."
+        )
+    return model
 
 
 def _from_package(name: str) -> ModuleType:
