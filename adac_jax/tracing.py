@@ -223,10 +223,13 @@ def _output(walker: Walker, value: Value) -> int:
             "output",
             f"the output looks {value.shift} samples ahead, so it needs input that has not come.",
             f"Delay it: adac_jax.delay(y, {value.shift}) in place of a slice.",
+            walker.line_of(value),
         )
     if value.valid < TRACE_LENGTH:
         raise RefusedError(
-            "output", f"the last {TRACE_LENGTH - value.valid} samples are padding, not signal."
+            "output",
+            f"the last {TRACE_LENGTH - value.valid} samples are padding, not signal.",
+            where=walker.line_of(value),
         )
     return value.node
 

@@ -51,6 +51,14 @@ CASES = {
         jnp.pad(x, ((3, 0), (0, 0))), jnp.inf, lax.min, (4, 1), (1, 1), "VALID"
     ),
     "precision that is there": lambda x: lax.reduce_precision(x, 11, 52),
+    "softmax": lambda x: jax.nn.softmax(x, axis=1),
+    "log of a sum of exponentials": lambda x: jax.nn.logsumexp(x, axis=1, keepdims=True),
+    "hypot": lambda x: jnp.hypot(x, x[:, ::-1]),
+    "below infinity": lambda x: jnp.where((x < jnp.inf) & (-jnp.inf != x), x, 2.0),
+    "NaN to numbers": jnp.nan_to_num,
+    "floor divided": lambda x: jnp.floor_divide(x, 0.25),
+    "halves away from zero": lambda x: lax.round(jnp.round(8 * x) / 2) / 4,
+    "edges padded": lambda x: jnp.pad(x, ((0, 0), (1, 2)), mode="edge"),
     "reshape with an order": lambda x: lax.reshape(
         x[:, :4].reshape(-1, 2, 2), (len(x), 4), (0, 2, 1)
     ),

@@ -34,6 +34,10 @@ def shifted(x, m):
     return jnp.concatenate([jnp.zeros((m, x.shape[1])), x[:-m]])
 
 
+def whole(x):
+    return jnp.round(5 * x).astype(int)
+
+
 CASES = {
     "identity": lambda x: x,
     "scalar arithmetic": lambda x: (2.0 * x - 1.0) / 4.0,
@@ -90,6 +94,11 @@ CASES = {
     "difference": lambda x: jnp.pad(x[1:] - x[:-1], ((1, 0), (0, 0))),
     "difference by diff": lambda x: jnp.diff(x, axis=0, prepend=jnp.zeros((1, 3))),
     "ahead and back": lambda x: delay(jnp.concatenate([x[3:], jnp.zeros((3, 3))]), 5),
+    "integers, ahead and back": lambda x: delay(jnp.pad(whole(x)[2:], ((0, 2), (0, 0))), 5) / 3.0,
+    "truth, ahead and back": lambda x: (
+        jnp.pad((whole(x) > 0)[2:], ((3, 0), (0, 0)))[: len(x)] / 1.0
+    ),
+    "function of a shift, cut": lambda x: jnp.cos(jnp.pad(x, ((4, 0), (0, 0))) + 1.0)[4:],
     "delay": lambda x: delay(x, [0, 1, 7]),
     "delay, all equal": lambda x: delay(x, 4),
     "delay longer than the signal": lambda x: delay(x, 4000),
@@ -199,6 +208,29 @@ def test_what_is_not_causal_is_refused(name):
         assert caught.value.primitive == primitive
         # The user's own line: this file, not JAX's or this package's.
         assert re.match(r".*test_lowering\.py:\d+ \(", caught.value.where), caught.value.where
+
+
+def looks_ahead(x):
+    return x[3:]
+
+
+def lacks_its_end(x):
+    return 0.5 * x[:-3]
+
+
+@pytest.mark.parametrize(
+    ("function", "padding"), [(looks_ahead, (0, 3)), (looks_ahead, (2, 1)), (lacks_its_end, (0, 3))]
+)
+def test_a_refused_output_names_the_line_that_cut_it(function, padding):
+    with pytest.raises(adac_jax.RefusedError) as caught:
+        adac_jax.trace(lambda x: jnp.pad(jnp.sin(function(x)), (padding, (0, 0))) + x, inputs=2)
+    line = function.__code__.co_firstlineno + 1
+    assert caught.value.where == f"{__file__}:{line} ({function.__name__})"
+
+
+def test_one_sample_for_all_is_refused():
+    with pytest.raises(adac_jax.RefusedError, match="repeats one sample over time"):
+        adac_jax.trace(lambda x: x + x[:1], inputs=2)
 
 
 def test_a_loop_without_delay_is_refused_by_name():

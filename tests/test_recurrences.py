@@ -158,6 +158,15 @@ CASES = {
     "convolution": convolved(),
     "dilated convolution": convolved(3),
     "grouped convolution": convolved(2, 3),
+    "convolution of audio that is padded": lambda x: (
+        lax.conv_general_dilated(
+            jnp.pad(jnp.tanh(x), ((2, 0), (0, 0))).T[None],
+            jnp.asarray(A)[:, None],
+            (1,),
+            "VALID",
+            feature_group_count=3,
+        )[0].T
+    ),
     "convolution of one tap": convolved(kernel=A[None]),
     "convolution over channels": over_channels,
     "centred convolution": centred_then_delayed,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from adac_jax._compat import JaxprEqn, open_jaxpr
 from adac_jax.lowering.refusals import AHEAD
+from adac_jax.lowering.shifts import silenced
 from adac_jax.lowering.values import Known, Signal, Unusable, Value
 from adac_jax.lowering.walker import Walker, rule
 from adac_jax.primitives.delay import expand_samples
@@ -60,8 +61,7 @@ def _delay(w: Walker, eqn: JaxprEqn, x: Value, *initial: Value) -> Signal:
         # Delay first, and what was ahead is taken back.
         if initial or least < shift:
             raise w.refusal(*AHEAD)
-        step = w.add("delay", w.builder.constant(1.0), samples=(shift,))
-        k = w.add("mul", k, step)
+        k = silenced(w, k, shift)
         samples = tuple(m - shift for m in samples)
     if initial:
         (start,) = initial

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from adac_jax._compat import JaxprEqn
-from adac_jax.lowering.arrays import without
-from adac_jax.lowering.values import Signal, Value
+from adac_jax.lowering.arrays import WHOLE, without
+from adac_jax.lowering.values import Known, Signal, Value
 from adac_jax.lowering.walker import Walker, kind_of, rule
 from ir.ops.elementwise import COMPARISONS, LOGIC, REAL_BINARY, REAL_FUNCTIONS, SAME_KIND
 
@@ -20,11 +23,22 @@ SAME = {name: name for name in _EQUAL_NAMES if name != "round"} | _OTHER_NAMES
 
 
 def _operands(w: Walker, eqn: JaxprEqn, values: Sequence[Value]) -> tuple[list[int], Signal]:
+    shape = eqn.outvars[0].aval.shape
+    for value, atom in zip(values, eqn.invars, strict=True):
+        if isinstance(value, Signal) and atom.aval.shape[value.axis] != shape[value.axis]:
+            raise w.refusal("it repeats one sample over time.", WHOLE)
     nodes, like = w.align(values)
-    return w.spread(nodes, without(eqn.outvars[0].aval.shape, like.axis)), like
+    return w.spread(nodes, without(shape, like.axis)), like
 
 
-def _elementwise(w: Walker, eqn: JaxprEqn, *values: Value) -> Signal:
+def _elementwise(w: Walker, eqn: JaxprEqn, *values: Value) -> Value:
+    if len(values) == 2:
+        for value, other in zip(values, values[::-1], strict=True):
+            number = w.full_of(value)
+            if number is not None and math.isinf(number) and isinstance(other, Signal):
+                found = _beside_infinity(w, eqn, values, other, number)
+                if found is not None:
+                    return found
     nodes, like = _operands(w, eqn, values)
     name = eqn.primitive.name
     if name == "pow" and w.builder.type(nodes[1]).kind == "int":
@@ -33,6 +47,24 @@ def _elementwise(w: Walker, eqn: JaxprEqn, *values: Value) -> Signal:
 
 
 rule(*SAME)(_elementwise)
+
+
+def _beside_infinity(
+    w: Walker, eqn: JaxprEqn, values: Sequence[Value], x: Signal, number: float
+) -> Value | None:
+    """A signal is finite: how it compares with an infinite number is known, and so are extremes."""
+    name, shape = SAME[eqn.primitive.name], eqn.outvars[0].aval.shape
+    if (name, number) in (("maximum", -math.inf), ("minimum", math.inf)):
+        return w.mapped(w.full(x.node, without(shape, x.axis)), x)
+    if name not in COMPARISONS:
+        return None
+    left, right = (0.0 if value is x else number for value in values)
+    decided = {
+        "eq": left == right, "ne": left != right, "lt": left < right, "le": left <= right,
+        "gt": left > right, "ge": left >= right,
+    }[name]  # fmt: skip
+    spread = Known(np.asarray(decided)), tuple(shape), ()
+    return Known(np.full(shape, decided), None, spread)
 
 
 @rule("square")
@@ -47,9 +79,15 @@ def _integer_pow(w: Walker, eqn: JaxprEqn, x: Signal) -> Signal:
 
 @rule("round")
 def _round(w: Walker, eqn: JaxprEqn, x: Signal) -> Signal:
-    if eqn.params["rounding_method"].name != "TO_NEAREST_EVEN":
-        raise w.refusal("it rounds halves away from zero.", "Use jnp.round.")
-    return w.mapped(w.add("round", x.node), x)
+    if eqn.params["rounding_method"].name == "TO_NEAREST_EVEN":
+        return w.mapped(w.add("round", x.node), x)
+    # Halves away from zero; what is left after a floor is exact.
+    size = w.add("abs", x.node)
+    floor = w.add("floor", size)
+    half, one, zero = (w.builder.constant(number) for number in (0.5, 1.0, 0.0))
+    up = w.add("ge", w.add("sub", size, floor), half)
+    size = w.add("add", floor, w.add("select", up, one, zero))
+    return w.mapped(w.add("mul", w.add("sign", x.node), size), x)
 
 
 @rule("select_n")

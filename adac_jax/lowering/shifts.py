@@ -46,6 +46,9 @@ def cut(
 def earlier(w: Walker, x: Signal, samples: int) -> Signal:
     """The array without its first samples."""
     node, shift = _undelayed(w, x.node, x.shift + samples)
+    if shift:
+        found = _advanced(w, node, shift)
+        node, shift = (node, shift) if found is None else (found, 0)
     return Signal(node, x.axis, shift, max(0, x.valid - samples))
 
 
@@ -59,6 +62,52 @@ def _undelayed(w: Walker, k: int, ahead: int) -> tuple[int, int]:
     if set(samples) == {back}:
         return _undelayed(w, *node.inputs, ahead - back)
     return w.add("delay", *node.inputs, samples=tuple(m - back for m in samples)), ahead - back
+
+
+_FIXED = ("coefficient", "constant")
+_PASTS = ("input", "delay", "variable_delay", "fir", "iir", "sos")
+"""What cannot be had earlier by having its inputs earlier."""
+
+
+def _advanced(w: Walker, k: int, ahead: int) -> int | None:
+    """A node as it is some samples later, if all it is made of was delayed by so much; else None.
+
+    Each sample of it is then made of the same samples as before, in the same way.
+    """
+    needs: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    waiting = [(k, ahead)]
+    while waiting:
+        k_, m = item = waiting.pop()
+        if item in needs:
+            continue
+        node = w.builder.node(k_)
+        if node is None or any(source >= k_ for source in node.inputs):
+            return None  # a loop
+        samples = node.ints("samples") if node.op == "delay" and len(node.inputs) == 1 else ()
+        if not m or node.op in _FIXED or min(samples, default=-1) >= m:
+            needs[item] = []
+        elif samples and len(set(samples)) == 1:
+            needs[item] = [(node.inputs[0], m - samples[0])]
+        elif node.op in _PASTS:
+            return None
+        else:
+            needs[item] = [(source, m) for source in node.inputs]
+        waiting += needs[item]
+    made: dict[tuple[int, int], int] = {}
+    for item in sorted(needs):
+        k_, m = item
+        node = w.builder.node(k_)
+        assert node is not None
+        sources = [made[source] for source in needs[item]]
+        if not m or node.op in _FIXED:
+            made[item] = k_
+        elif node.op != "delay":
+            made[item] = w.builder.add(node.op, *sources, name=node.name, **dict(node.attributes))
+        elif sources:
+            (made[item],) = sources
+        else:
+            made[item], _ = _undelayed(w, k_, m)
+    return made[k, ahead]
 
 
 @rule("pad")
@@ -117,12 +166,21 @@ def later(w: Walker, x: Signal, samples: int) -> Signal:
         return Signal(x.node, x.axis, x.shift - samples, max(0, x.valid + samples))
     node = x.node
     if x.shift:
-        # What lies before the array's first sample must not come into view: multiply by a step.
-        one = w.builder.constant(1.0)
-        step = w.add("delay", one, samples=(x.shift,))
-        node = w.add("mul", node, step)
+        # What lies before the array's first sample must not come into view.
+        node = silenced(w, node, x.shift)
     kept = min(x.shift, samples)
     return Signal(w.delayed(node, samples - kept), x.axis, x.shift - kept, x.valid + samples)
+
+
+def silenced(w: Walker, node: int, samples: int) -> int:
+    """A node whose first samples are zero: it is multiplied by a step."""
+    kind = w.builder.type(node).kind
+    one = w.builder.constant(1.0 if kind == "real" else True)
+    step = w.add("delay", one, samples=(samples,))
+    if kind == "real":
+        return w.add("mul", node, step)
+    zero = w.builder.constant(0 if kind == "int" else False)
+    return w.add("select", step, node, zero)
 
 
 def splice(w: Walker, eqn: JaxprEqn, values: Sequence[Value]) -> Signal:

@@ -105,6 +105,7 @@ class Walker:
         self._scopes: list[str] = []
         self._calls: list[JaxprEqn] = []
         self._eqn: JaxprEqn | None = None
+        self._lines: dict[tuple[int, int, int], str] = {}
         self.first_input = 0
 
     # -- Walking ------------------------------------------------------------------------------
@@ -142,6 +143,10 @@ class Walker:
         name = eqn.primitive.name
         if len(known) == len(values) and not self._counts(eqn):
             return self._compute(eqn, known)
+        avals = [var.aval for var in eqn.outvars]
+        if avals and all(0 in a.shape and not any(map(self.is_time, a.shape)) for a in avals):
+            # Nothing at all, as jax.numpy pads with where there is nothing to pad.
+            return [Known(np.zeros(a.shape, a.dtype)) for a in avals]
         outer, self._eqn = self._eqn, eqn
         try:
             if name in CALLS:
@@ -159,7 +164,27 @@ class Walker:
                 raise self.refusal(str(error)) from error
         finally:
             self._eqn = outer
-        return list(results) if eqn.primitive.multiple_results else [results]
+        found = list(results) if eqn.primitive.multiple_results else [results]
+        self._remember(eqn, values, found)
+        return found
+
+    def _remember(self, eqn: JaxprEqn, values: Sequence[Value], results: Sequence[Value]) -> None:
+        """Keeps the line that made a signal run ahead, or that cut its end."""
+        entered = [v for v in values if isinstance(v, Signal)]
+        for result in results:
+            if not isinstance(result, Signal) or not entered:
+                continue
+            key = result.node, result.shift, result.valid
+            ahead = result.shift > max(v.shift for v in entered)
+            if ahead or result.valid < min(v.valid for v in entered):
+                self._lines.setdefault(key, user_line(eqn, self._calls))
+            for value in entered:
+                if line := self.line_of(value):
+                    self._lines.setdefault(key, line)
+
+    def line_of(self, x: Signal) -> str:
+        """The user's line for which a signal runs ahead or lacks its end, or ""."""
+        return self._lines.get((x.node, x.shift, x.valid), "")
 
     def _counts(self, eqn: JaxprEqn) -> bool:
         """Whether an equation makes a signal of nothing but known values."""
@@ -375,10 +400,19 @@ class Walker:
 
     def is_nan(self, value: Value) -> bool:
         """Whether a value is known to be nothing but NaN."""
+        found = self.full_of(value)
+        return found is not None and math.isnan(found)
+
+    def full_of(self, value: Value) -> float | None:
+        """The real number that all of a value is known to be, whatever the parameters are."""
         if isinstance(value, Known) and value.spread is not None:
-            return self.is_nan(value.spread[0])
+            return self.full_of(value.spread[0])
         found = self.concrete(value)
-        return found is not None and found.dtype.kind == "f" and bool(np.isnan(found).all())
+        if found is None or found.dtype.kind != "f" or not found.size:
+            return None
+        first = found.flat[0]
+        same = bool((found == first).all() or np.isnan(found).all())
+        return float(first) if same else None
 
     def mapped(self, node: int, like: Signal, axis: int | None = None) -> Signal:
         """A result with another node, and perhaps time on another axis."""
