@@ -271,7 +271,7 @@ class NamWaveNet:
         self.arrays, self.inputs = arrays, inputs
         self.weights: list[np.ndarray] = []
         self.taken = 0
-        self.evaluate(np.zeros((1, inputs)))  # which makes the weights
+        self.run(np.zeros((1, inputs)))  # which makes the weights
         config = {"layers": arrays, "head": None, "head_scale": 0.02}
         if inputs != 1:
             config["in_channels"] = inputs
@@ -285,6 +285,11 @@ class NamWaveNet:
         return self.weights[self.taken - 1]
 
     def evaluate(self, x: np.ndarray) -> np.ndarray:
+        """After silence for longer than any of these networks looks back."""
+        silence = np.zeros((64, self.inputs))
+        return self.run(np.concatenate([silence, x]))[64:]
+
+    def run(self, x: np.ndarray) -> np.ndarray:
         self.taken, v, head = 0, x, None
         for array in self.arrays:
             v, head = self.array(array, v, x, head)

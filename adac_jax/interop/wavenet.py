@@ -9,6 +9,9 @@ array: its head is H s + k; the next array's s begins with it, the first one's w
 
 The output is `head_scale` times the last head. Where a layer has Q and q, s gets Q a + q in place
 of a; where it has no P and p, u stays as it is.
+
+Silence goes before the input, as the program's `prewarm` lets it. Biases make of it something other
+than zeros further on, so what each convolution hears in silence is worked out of the parameters.
 """
 
 from __future__ import annotations
@@ -45,18 +48,21 @@ class Layer(nnx.Module):
         self.conv, self.mixin, self.activation = conv, mixin, activation
         self.gate, self.post, self.head = (nnx.data(m) for m in (gate, post, head))
 
-    def __call__(self, u: Array, condition: Array) -> tuple[Array, Array]:
-        """The next layer's u, and what s gets."""
-        z = self.conv(u) + self.mixin(condition)
+    def __call__(self, u: Array, silent: Array, condition: Array) -> tuple[Array, ...]:
+        """The next layer's u, what that is in silence, what s gets, and what that is in silence."""
+        z, z_silent = settled(self.conv, u, silent)
+        a, a_silent = self._gated(z + self.mixin(condition)), self._gated(z_silent)
+        if self.post is not None:
+            u, silent = u + self.post(a), silent + self.post(a_silent)
+        if self.head is not None:
+            a, a_silent = self.head(a), self.head(a_silent)
+        return u, silent, a, a_silent
+
+    def _gated(self, z: Array) -> Array:
         if self.gate is None:
-            a = self.activation(z)
-        else:
-            z, gate = jnp.split(z, 2, axis=-1)
-            a = self.activation(z) * self.gate(gate)
-        return (
-            u if self.post is None else u + self.post(a),
-            a if self.head is None else self.head(a),
-        )
+            return self.activation(z)
+        z, gate = jnp.split(z, 2, axis=-1)
+        return self.activation(z) * self.gate(gate)
 
 
 class LayerArray(nnx.Module):
@@ -71,13 +77,15 @@ class LayerArray(nnx.Module):
     def __init__(self, rechannel: nnx.Linear, stack: Sequence[Layer], head: nnx.Conv) -> None:
         self.rechannel, self.stack, self.head = rechannel, nnx.List(stack), head
 
-    def __call__(self, v: Array, condition: Array, total: Array) -> tuple[Array, Array]:
-        """The last u, and the head."""
-        u = self.rechannel(v)
+    def __call__(
+        self, v: Array, v_silent: Array, condition: Array, total: Array, total_silent: Array
+    ) -> tuple[Array, ...]:
+        """The last u, the head, and what they are in silence: u, u silent, head, head silent."""
+        u, silent = self.rechannel(v), self.rechannel(v_silent)
         for layer in self.stack:
-            u, own = layer(u, condition)
-            total = total + own
-        return u, self.head(total)
+            u, silent, own, own_silent = layer(u, silent, condition)
+            total, total_silent = total + own, total_silent + own_silent
+        return u, silent, *settled(self.head, total, total_silent)
 
 
 class WaveNet(Module):
@@ -105,9 +113,30 @@ class WaveNet(Module):
     def __call__(
         self, x: Float[Array, "*batch time inputs"]
     ) -> Float[Array, "*batch time outputs"]:
-        """Processes audio, from rest."""
-        v, head = x, jnp.zeros((), x.dtype)
+        """Processes audio, after silence."""
+        v, v_silent = x, jnp.zeros((1, self.inputs), x.dtype)
+        head = head_silent = jnp.zeros((1, 1), x.dtype)
         for k, array in enumerate(self.arrays):
             with jax.named_scope(f"array_{k}"):
-                v, head = array(v, x, head)
+                v, v_silent, head, head_silent = array(v, v_silent, x, head, head_silent)
         return head * self.head_scale[...]
+
+
+def settled(conv: nnx.Conv, u: Array, silent: Array) -> tuple[Array, Array]:
+    """A causal convolution of what came after silence for ever.
+
+    With e the value in silence, conv(u) = conv(u - e) + e Σ_k K_k, and what precedes u - e is 0.
+
+    Args:
+        conv: With kernel (taps, inputs / groups, outputs).
+        u: Its input, (..., time, inputs).
+        silent: e, (1, inputs).
+
+    Returns:
+        The output, (..., time, outputs), and what it is in silence, (1, outputs).
+    """
+    kernel, groups = conv.kernel[...].sum(0).astype(silent.dtype), conv.feature_group_count
+    each = kernel.reshape(len(kernel), groups, -1)
+    constant = jnp.einsum("gi,igo->go", silent.reshape(groups, -1), each, precision="highest")
+    constant = constant.reshape(-1)
+    return conv(u - silent[0]) + constant, conv(jnp.zeros_like(silent)) + constant
