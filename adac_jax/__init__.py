@@ -10,6 +10,7 @@ from adac_jax.errors import AdacError, DelayFreeLoopError, IRError, RefusedError
 from adac_jax.exporting import export
 from adac_jax.fitting import fit
 from adac_jax.frequency import FrequencyResponse, frequency_response
+from adac_jax.oscillators import noise, phasor, sine, triangle, wavetable
 from adac_jax.primitives import (
     delay,
     feedback,
@@ -17,6 +18,7 @@ from adac_jax.primitives import (
     fractional_delay,
     lfilter,
     sosfilt,
+    state_variable,
     variable_delay,
 )
 from adac_jax.report import Check, Report
@@ -46,9 +48,15 @@ __all__ = [
     "losses",
     "metrics",
     "nn",
+    "noise",
+    "phasor",
+    "sine",
     "sosfilt",
+    "state_variable",
     "stream",
     "trace",
+    "triangle",
     "variable_delay",
     "verify",
+    "wavetable",
 ]

@@ -66,7 +66,7 @@ def run_for(program: Program, length: int, *inputs: np.ndarray) -> tuple[np.ndar
         elif node.op in PER_SAMPLE and all(s in fixed for s in node.inputs):
             # The same at every sample, so once is enough.
             with np.errstate(all="ignore"):
-                fixed[k] = np.asarray(PER_SAMPLE[node.op](node)(*(fixed[s] for s in node.inputs)))
+                fixed[k] = np.asarray(per_sample(node)(*(fixed[s] for s in node.inputs)))
         if k in fixed:
             past[k] = np.broadcast_to(fixed[k], past[k].shape)
     for k in order(graph):
@@ -95,12 +95,20 @@ def _step(node: Node, out: Value, sources: list[Value]) -> Callable[[int], None]
             out[t] = kept[t]
 
         return over_time
-    function = PER_SAMPLE[node.op](node)
+    function = per_sample(node)
 
-    def per_sample(t: int) -> None:
+    def at(t: int) -> None:
         out[t] = function(*(source[t] for source in sources))
 
-    return per_sample
+    return at
+
+
+def per_sample(node: Node) -> PerSample:
+    """What a stateless operation does to the inputs of one sample; integers have 32 bits."""
+    function = PER_SAMPLE[node.op](node)
+    if node.type.kind != "int":
+        return function
+    return lambda *inputs: np.asarray(function(*inputs)).astype(np.int32).astype(np.int64)
 
 
 def _plain(**functions: PerSample) -> None:
@@ -115,6 +123,18 @@ def _divide(x: Value, y: Value) -> Value:
     return x / y
 
 
+def _shift_left(x: Value, y: Value) -> Value:
+    return np.where((y >= 0) & (y < 32), x << np.clip(y, 0, 31), 0)
+
+
+def _shift_right(x: Value, y: Value) -> Value:
+    return x >> np.where((y >= 0) & (y < 32), y, 31)
+
+
+def _shift_right_logical(x: Value, y: Value) -> Value:
+    return np.where((y >= 0) & (y < 32), (x & 0xFFFFFFFF) >> np.clip(y, 0, 31), 0)
+
+
 _plain(
     neg=np.negative, abs=np.abs, sign=np.sign, sqrt=np.sqrt, rsqrt=lambda x: 1 / np.sqrt(x),
     cbrt=np.cbrt, exp=np.exp, exp2=np.exp2, expm1=np.expm1, log=np.log, log1p=np.log1p,
@@ -126,7 +146,8 @@ _plain(
     atan2=np.arctan2, maximum=np.maximum, minimum=np.minimum,
     eq=np.equal, ne=np.not_equal, lt=np.less, le=np.less_equal, gt=np.greater,
     ge=np.greater_equal, and_=np.bitwise_and, or_=np.bitwise_or, xor=np.bitwise_xor,
-    not_=np.invert, select=np.where,
+    not_=np.invert, select=np.where, shift_left=_shift_left,
+    shift_right_arithmetic=_shift_right, shift_right_logical=_shift_right_logical,
 )  # fmt: skip
 
 
@@ -159,6 +180,14 @@ def _power(node: Node) -> PerSample:
     return lambda x: 1 / x**-exponent
 
 
+def _lookup(node: Node) -> PerSample:
+    def look(table: Value, index: Value) -> Value:
+        at = np.clip(index, 0, len(table) - 1)
+        return table[at] if table.ndim == 1 else np.take_along_axis(table, at[None], 0)[0]
+
+    return look
+
+
 def _convert(node: Node) -> PerSample:
     dtype = DTYPES[node.type.kind]
     return lambda x: x.astype(dtype)
@@ -173,6 +202,7 @@ PER_SAMPLE |= {
     "slice": _slices,
     "concatenate": lambda node: lambda *xs: np.concatenate(xs, axis=node.int("axis")),
     "take": lambda node: lambda x: x.ravel()[list(node.ints("indices"))].reshape(node.shape),
+    "lookup": _lookup,
     "sum": _reduction(np.sum),
     "prod": _reduction(np.prod),
     "max": _reduction(np.max),

@@ -120,6 +120,7 @@ def _largest(node: ir.Node, xs: Values, errors: Errors, y: np.ndarray, unit: flo
 for _op in (
     "input", "neg", "abs", "maximum", "minimum", "select", "convert", "delay", "reshape",
     "transpose", "broadcast", "slice", "concatenate", "take", "max", "min", "variable_delay",
+    "lookup",
 ):  # fmt: skip
     RULES[_op] = _largest
 RULES |= {

@@ -56,6 +56,15 @@ case("concatenate", X, label="one", axis=0, expected=lambda x: x)
 case("concatenate", X, X[:, :0], Fixed(np.array([1.0, 2.0])), label="mixed", axis=0,
      expected=lambda x, y, c: np.hstack([x, np.tile(c, (len(x), 1))]))  # fmt: skip
 case("concatenate", BOOLS, OTHERS, label="bool", axis=0, expected=lambda *x: np.hstack(x))
+TABLE = np.array([0.5, -1.25, 3.0, 0.0, -0.125])
+PLACE = np.array([[0, 4], [2, -3], [7, 1], [3, 3]])
+case("lookup", Fixed(TABLE), PLACE, label="table",
+     expected=lambda w, k: np.tile(TABLE, 1)[np.clip(k, 0, 4)])  # fmt: skip
+case("lookup", Fixed(np.array([[3, 1], [-2, 5], [0, 7]])), PLACE, label="of integers",
+     expected=lambda w, k: np.take_along_axis(w, np.clip(k, 0, 2), 0))  # fmt: skip
+case("lookup", noise(4, 3, 2), PLACE, label="of signals",
+     expected=lambda w, k: np.take_along_axis(w, np.clip(k, 0, 2)[:, None], 1)[:, 0])  # fmt: skip
+case("lookup", Fixed(TABLE), 3, label="fixed", expected=lambda w, k: 0.0)
 case("take", Z, indices=(0, 11, 3, 3), shape=(2, 2),
      expected=lambda x: x.reshape(len(x), -1)[:, [[0, 11], [3, 3]]])  # fmt: skip
 case("take", X, label="scalar", indices=(2,), shape=(), expected=lambda x: x[:, 2])

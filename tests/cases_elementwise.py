@@ -91,6 +91,30 @@ for _op, _function in (
     case(_op, I3, 6, label="int constant", expected=_function)
     case(_op, BOOLS, OTHERS, label="bool", expected=_function)
     case(_op, BOOLS, True, label="bool constant", expected=_function)
+SHIFTED = np.array([[0, 1, -1], [7, -7, 3 * 2**29], [-(2**31), 12345, -98765]])
+PLACES = np.array([[0, 1, 31], [32, 5, 2], [-1, 8, 40]])
+
+
+def _logical(x: np.ndarray, n: np.ndarray) -> np.ndarray:
+    unsigned = np.where((n >= 0) & (n < 32), (x % 2**32) // 2.0 ** np.clip(n, 0, 31), 0)
+    return _signed(unsigned.astype(np.int64))
+
+
+def _signed(x: np.ndarray) -> np.ndarray:
+    return (x + 2**31) % 2**32 - 2**31
+
+
+for _op, _function in (
+    ("shift_left", lambda x, n: _signed(np.where((n >= 0) & (n < 32), x * 2 ** (n % 32), 0))),
+    ("shift_right_arithmetic", lambda x, n: x // 2 ** np.where((n >= 0) & (n < 32), n, 31)),
+    ("shift_right_logical", _logical),
+):
+    case(_op, SHIFTED, PLACES, label="signal", expected=_function)
+    for _n in (0, 1, 13, 31, 32, -1):
+        case(_op, SHIFTED, _n, label=str(_n), expected=_function)
+for _op, _function in (("add", np.add), ("sub", np.subtract), ("mul", np.multiply)):
+    case(_op, SHIFTED, SHIFTED[::-1].copy(), label="wraps",
+         expected=lambda x, y, f=_function: _signed(f(x, y)))  # fmt: skip
 case("select", BOOLS, X, Y, expected=np.where)
 case("select", BOOLS, I3, 7, label="int", expected=np.where)
 case("select", BOOLS, OTHERS, BOOLS, label="bool", expected=np.where)

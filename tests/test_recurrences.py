@@ -278,7 +278,7 @@ def test_a_parameter_chooses_a_branch():
 
 REFUSED = {
     "backwards": (
-        lambda x: lax.scan(lambda s, v: (s, v), 0.0, x, reverse=True)[1],
+        lambda x: lax.scan(lambda s, v: (s + v, s), jnp.zeros(3), x, reverse=True)[1],
         "from the last",
     ),
     "final state": (lambda x: x + lax.scan(lambda s, v: (s + v, v), jnp.zeros(3), x)[0], "state"),
@@ -292,7 +292,7 @@ REFUSED = {
     ),
     "length by signal": (
         lambda x: lax.scan(
-            lambda s, v: (lax.while_loop(lambda a: a.sum() < 1, lambda a: a + 1, v), v),
+            lambda s, v: (lax.while_loop(lambda a: a.sum() < 1, lambda a: a + 1, v), s),
             jnp.zeros(3),
             x,
         )[1],

@@ -49,7 +49,9 @@ _plain(
     pow=jnp.power, atan2=jnp.arctan2, maximum=jnp.maximum, minimum=jnp.minimum, eq=jnp.equal,
     ne=jnp.not_equal, lt=jnp.less, le=jnp.less_equal, gt=jnp.greater, ge=jnp.greater_equal,
     and_=jnp.bitwise_and, or_=jnp.bitwise_or, xor=jnp.bitwise_xor, not_=jnp.invert,
-    select=jnp.where,
+    select=jnp.where, shift_left=lambda x, y: lax.shift_left(*_alike(x, y)),
+    shift_right_arithmetic=lambda x, y: lax.shift_right_arithmetic(*_alike(x, y)),
+    shift_right_logical=lambda x, y: lax.shift_right_logical(*_alike(x, y)),
 )  # fmt: skip
 
 
@@ -60,6 +62,11 @@ ELEMENTWISE = frozenset(PER_SAMPLE)
 def _slice(node: Node, real: Any) -> Callable[[Array], Array]:
     bounds = (node.ints("start"), node.ints("limit"), node.ints("stride"))
     return lambda x: lax.slice(x, *bounds)
+
+
+def _lookup(table: Array, index: Array) -> Array:
+    at = jnp.clip(index, 0, len(table) - 1)
+    return table[at] if table.ndim == 1 else jnp.take_along_axis(table, at[None], 0)[0]
 
 
 def _flat(indices: tuple[int, ...]) -> Array:
@@ -77,6 +84,7 @@ PER_SAMPLE |= {
     "slice": _slice,
     "concatenate": lambda node, real: lambda *xs: jnp.concatenate(xs, axis=node.int("axis")),
     "take": lambda node, real: lambda x: x.ravel()[_flat(node.ints("indices"))].reshape(node.shape),
+    "lookup": lambda node, real: _lookup,
     "sum": lambda node, real: lambda x: jnp.sum(x, axis=node.ints("axes"), promote_integers=False),
     "prod": lambda node, real: (
         lambda x: jnp.prod(x, axis=node.ints("axes"), promote_integers=False)

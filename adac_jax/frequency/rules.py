@@ -16,7 +16,7 @@ from adac_jax.frequency import filters
 from adac_jax.frequency.linear import Linear, add, concatenate, contract, total
 from adac_jax.frequency.registry import RULES, At, Known, Operand, rule
 from ir.interpreter import PER_SAMPLE
-from ir.ops.elementwise import COMPARISONS, LOGIC, REAL_BINARY, REAL_FUNCTIONS
+from ir.ops.elementwise import COMPARISONS, LOGIC, REAL_BINARY, REAL_FUNCTIONS, SHIFTS
 
 __all__ = ["RULES"]
 
@@ -187,7 +187,7 @@ def _reduction(at: At, x: Operand) -> Linear:
     raise at.refusal(f"the {at.node.op} over channels is not linear.", _INSTEAD)
 
 
-@rule(*COMPARISONS, *LOGIC, "not")
+@rule(*COMPARISONS, *LOGIC, *SHIFTS, "not", "lookup")
 def _decision(at: At, *xs: Operand) -> Linear:
     raise at.refusal(f"it decides by a signal ({at.node.op}), which is not linear.", _INSTEAD)
 

@@ -12,6 +12,7 @@ import numpy as np
 from jax import lax
 
 from adac_jax._compat import JaxprEqn
+from adac_jax.lowering.lookup import looked_up
 from adac_jax.lowering.values import Known, Signal, Value
 from adac_jax.lowering.walker import Walker, rule
 
@@ -165,10 +166,10 @@ def _taken(w: Walker, x: Signal, index: np.ndarray, axis: int | None = None) -> 
 @rule("gather")
 def _gather(w: Walker, eqn: JaxprEqn, x: Value, indices: Value) -> Signal:
     index = w.concrete(indices)
+    if isinstance(indices, Signal):
+        return looked_up(w, eqn, x, indices)
     if not isinstance(x, Signal) or index is None:
-        raise w.refusal(
-            "its indices depend on a signal or a parameter.", "Use indices that are constants."
-        )
+        raise w.refusal("its indices depend on a parameter.", "Use indices that are constants.")
     numbers = eqn.params["dimension_numbers"]
     sizes = eqn.params["slice_sizes"]
     whole = sizes[x.axis] == eqn.invars[0].aval.shape[x.axis]

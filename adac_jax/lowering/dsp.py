@@ -12,7 +12,7 @@ from adac_jax.lowering.refusals import AHEAD
 from adac_jax.lowering.shifts import silenced
 from adac_jax.lowering.values import Known, Signal, Unusable, Value
 from adac_jax.lowering.walker import Walker, rule
-from adac_jax.primitives.delay import expand_samples
+from adac_jax.primitives.delay import expand_samples, moves
 
 
 def _causal(w: Walker, eqn: JaxprEqn) -> None:
@@ -78,7 +78,11 @@ def _variable_delay(w: Walker, eqn: JaxprEqn, x: Value, d: Value) -> Signal:
     _causal(w, eqn)
     axis, length = eqn.params["axis"], eqn.invars[0].aval.shape[eqn.params["axis"]]
     k = _signal(w, x, axis)
-    lengths = _over(w, d, 0, w.builder.type(k).shape)
+    shape = w.builder.type(k).shape
+    if moves([v.aval for v in eqn.invars]):
+        lengths = w.full(_signal(w, d, axis), shape)
+    else:
+        lengths = _over(w, d, 0, shape)
     node = w.add(
         "variable_delay",
         k,

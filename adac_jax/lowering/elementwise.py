@@ -12,9 +12,16 @@ from adac_jax._compat import JaxprEqn
 from adac_jax.lowering.arrays import WHOLE, without
 from adac_jax.lowering.values import Known, Signal, Value
 from adac_jax.lowering.walker import Walker, kind_of, rule
-from ir.ops.elementwise import COMPARISONS, LOGIC, REAL_BINARY, REAL_FUNCTIONS, SAME_KIND
+from ir.ops.elementwise import (
+    COMPARISONS,
+    LOGIC,
+    REAL_BINARY,
+    REAL_FUNCTIONS,
+    SAME_KIND,
+    SHIFTS,
+)
 
-_EQUAL_NAMES = (*REAL_FUNCTIONS, *SAME_KIND, *REAL_BINARY, *COMPARISONS, *LOGIC)
+_EQUAL_NAMES = (*REAL_FUNCTIONS, *SAME_KIND, *REAL_BINARY, *COMPARISONS, *LOGIC, *SHIFTS)
 _EQUAL_NAMES += ("add", "sub", "mul", "div", "rem", "not")
 _OTHER_NAMES = {"max": "maximum", "min": "minimum", "add_any": "add"}
 _OTHER_NAMES |= {"eq_to": "eq", "le_to": "le", "lt_to": "lt"}

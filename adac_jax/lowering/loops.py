@@ -83,7 +83,10 @@ def _sampled(w: Walker, x: Value) -> Signal:
         if x.shift:
             raise w.refusal(*AHEAD)
         return x
-    return Signal(w.operand(x, 0), 0, 0, x.value.shape[0] if isinstance(x, Known) else 0)
+    if isinstance(x, Unusable):
+        raise w.refusal(x.reason)
+    node = w.full(w.operand(x, 0), tuple(x.value.shape[1:]))
+    return Signal(node, 0, 0, x.value.shape[0])
 
 
 def _mapped(body: Any, consts: int, length: int) -> Any:

@@ -53,16 +53,15 @@ REFUSED: dict[str, Refusal] = (
         "Use a polynomial or rational approximation over the range that is heard.",
     )
     | _group(
-        "bitcast_convert_type clz mulhi nextafter population_count reduce_xor shift_left "
-        "shift_right_arithmetic shift_right_logical",
-        "it works on the bits of numbers, of which the IR does not say how many there are.",
-        "Use arithmetic: a shift is a product or a floor division by a power of two.",
+        "bitcast_convert_type clz mulhi nextafter population_count reduce_xor",
+        "it works on the bits of numbers, for which FAUST has no function.",
+        "Use arithmetic, &, |, ^ and shifts of 32-bit integers.",
     )
     | _group(
         "rng_bit_generator rng_uniform random_bits random_fold_in random_seed random_split "
         "random_unwrap random_wrap threefry2x32",
         "JAX's random numbers come from a cipher over the bits of a counter.",
-        "Pass noise in as an input.",
+        "Use adac_jax.noise, which FAUST computes bit for bit alike, or pass noise in.",
     )
     | _group(
         "reduce reduce_window",

@@ -110,8 +110,18 @@ class Walker:
 
     # -- Walking ------------------------------------------------------------------------------
 
-    def walk(self, jaxpr: Any, consts: Sequence[Any], values: Sequence[Value]) -> list[Value]:
-        """Walks a jaxpr with these values for its arguments; returns its results."""
+    def walk(
+        self,
+        jaxpr: Any,
+        consts: Sequence[Any],
+        values: Sequence[Value],
+        wanted: Sequence[bool] | None = None,
+    ) -> list[Value]:
+        """Walks a jaxpr with these values for its arguments; returns its results.
+
+        What no result needs is not walked, so it may be anything: `jnp.zeros_like(x[0])` reads one
+        sample of x, but for its shape alone. Results that are not `wanted` are not needed.
+        """
         env: dict[Var, Value] = {}
 
         def read(atom: Any) -> Value:
@@ -123,12 +133,16 @@ class Walker:
             env[var] = const if isinstance(const, (Known, Signal)) else Known(const)
         for var, value in zip(jaxpr.invars, values, strict=True):
             env[var] = value
-        for eqn in jaxpr.eqns:
-            results = self.equation(eqn, [read(atom) for atom in eqn.invars])
+        for eqn, used in needed(jaxpr, wanted):
+            results = self.equation(eqn, [read(atom) for atom in eqn.invars], used)
             for var, result in zip(eqn.outvars, results, strict=True):
                 env[var] = result
                 self._check(eqn, var, result)
-        return [read(atom) for atom in jaxpr.outvars]
+        needless = Unusable("it is not needed.")
+        kept = wanted or [True] * len(jaxpr.outvars)
+        return [
+            read(atom) if keep else needless for atom, keep in zip(jaxpr.outvars, kept, strict=True)
+        ]
 
     def call(
         self, function: Callable[..., Any], values: Sequence[Value], avals: Sequence[Any]
@@ -137,8 +151,10 @@ class Walker:
         specs = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
         return self.walk(*open_jaxpr(jax.make_jaxpr(function)(*specs)), values)
 
-    def equation(self, eqn: JaxprEqn, values: list[Value]) -> list[Value]:
-        """The results of one equation."""
+    def equation(
+        self, eqn: JaxprEqn, values: list[Value], used: Sequence[bool] | None = None
+    ) -> list[Value]:
+        """The results of one equation, of which some may not be used."""
         known = [v for v in values if isinstance(v, Known)]
         name = eqn.primitive.name
         if len(known) == len(values) and not self._counts(eqn):
@@ -152,7 +168,8 @@ class Walker:
             if name in CALLS:
                 jaxpr, consts = called_jaxpr(eqn)
                 with self.scope(".".join(name_stack(eqn)), eqn):
-                    return self.walk(jaxpr, consts, values[len(values) - len(jaxpr.invars) :])
+                    entering = values[len(values) - len(jaxpr.invars) :]
+                    return self.walk(jaxpr, consts, entering, used)
             for value in values:
                 if isinstance(value, Unusable):
                     raise self.refusal(value.reason)
@@ -417,6 +434,19 @@ class Walker:
     def mapped(self, node: int, like: Signal, axis: int | None = None) -> Signal:
         """A result with another node, and perhaps time on another axis."""
         return Signal(node, like.axis if axis is None else axis, like.shift, like.valid)
+
+
+def needed(jaxpr: Any, wanted: Sequence[bool] | None) -> list[tuple[JaxprEqn, list[bool]]]:
+    """The equations that results need, in order, and which of their own results are needed."""
+    kept = wanted or [True] * len(jaxpr.outvars)
+    alive = {v for v, keep in zip(jaxpr.outvars, kept, strict=True) if keep and type(v) is Var}
+    found = []
+    for eqn in reversed(jaxpr.eqns):
+        used = [v in alive for v in eqn.outvars]
+        if any(used):
+            found.append((eqn, used))
+            alive.update(v for v in eqn.invars if type(v) is Var)
+    return found[::-1]
 
 
 SMALL = 4

@@ -4,5 +4,15 @@ from adac_jax.primitives.delay import delay, variable_delay
 from adac_jax.primitives.feedback import feedback
 from adac_jax.primitives.filters import fir, lfilter, sosfilt
 from adac_jax.primitives.fractional_delay import fractional_delay
+from adac_jax.primitives.moving import state_variable
 
-__all__ = ["delay", "feedback", "fir", "fractional_delay", "lfilter", "sosfilt", "variable_delay"]
+__all__ = [
+    "delay",
+    "feedback",
+    "fir",
+    "fractional_delay",
+    "lfilter",
+    "sosfilt",
+    "state_variable",
+    "variable_delay",
+]

@@ -27,6 +27,7 @@ def composite(
     linear: tuple[int, ...],
     multiple: bool = False,
     batched_at: tuple[int, ...] = (),
+    varies: Callable[[Sequence[Any]], bool] = lambda operands: False,
 ) -> Primitive:
     """Makes a primitive.
 
@@ -46,6 +47,8 @@ def composite(
             beginning.
         multiple: Whether there are several results.
         batched_at: The axis of each result that the batch is then at; 0 for those not stated.
+        varies: Whether, for these operands, what is done to the signal changes over time: its
+            transpose is then not the primitive with time reversed.
     """
     primitive = Primitive(name)
     primitive.multiple_results = multiple
@@ -81,7 +84,8 @@ def composite(
         free = [k for k, o in enumerate(operands) if ad.is_undefined_primal(o)]
         first, *rest = cotangents if multiple else [cotangents]
         answer: list[Any] = [None] * len(operands)
-        if free == [0] and all(type(c) is ad.Zero for c in rest):
+        avals = [o.aval if ad.is_undefined_primal(o) else o for o in operands]
+        if free == [0] and all(type(c) is ad.Zero for c in rest) and not varies(avals):
             if type(first) is ad.Zero:
                 return [ad.Zero(operands[0].aval), *answer[1:]]
             back = {**parameters, "reverse": not parameters["reverse"]}

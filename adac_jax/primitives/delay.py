@@ -109,14 +109,29 @@ def delay(
 def _variable_delay(
     x: Array, d: Array, *, minimum: int, maximum: int, axis: int, reverse: bool
 ) -> Array:
+    lengths = time_last(d, axis, reverse) if moves((x, d)) else d[..., None]
     x = time_last(x, axis, reverse)
     past = jnp.zeros((*x.shape[:-1], maximum), x.dtype)
-    y = kernels.variable_delay(past, x, d[..., None], minimum, maximum)[1]
+    y = kernels.variable_delay(past, x, lengths, minimum, maximum)[1]
     return time_back(y, axis, reverse)
 
 
+def moves(operands: Sequence[Any]) -> bool:
+    """Whether the lengths have the axes of the signal, time among them: else only those after."""
+    x, d = operands
+    return d.ndim == x.ndim
+
+
+def _batch_lengths(
+    operands: Sequence[Array], axes: Sequence[int | None], parameters: dict[str, Any]
+) -> tuple[list[Array], dict[str, Any]]:
+    ranks = [o.ndim - (a is not None) for o, a in zip(operands, axes, strict=True)]
+    batch = _batch if ranks[0] == ranks[1] else batch_signal_and_coefficients((0,))
+    return batch(operands, axes, parameters)
+
+
 variable_delay_p = composite(
-    "variable_delay", _variable_delay, batch_signal_and_coefficients((0,)), linear=(0,)
+    "variable_delay", _variable_delay, _batch_lengths, linear=(0,), varies=moves
 )
 
 
@@ -128,13 +143,14 @@ def variable_delay(
     maximum: int,
     axis: int = -2,
 ) -> Float[Array, "*batch time channels"]:
-    """Delays each channel by a number of samples that is an array: computed, or trained.
+    """Delays each channel by a number of samples that is an array: computed, trained, or a signal.
 
-    y_i[t] = x_i[t - clip(m_i, minimum, maximum)].
+    y_i[t] = x_i[t - clip(m_i, minimum, maximum)], or with m_i[t] in place of m_i.
 
     Args:
         x: Audio.
-        samples: m, integers that go with the axes after the time axis.
+        samples: m, integers that go with the axes after the time axis; or, with as many axes as x,
+            a length for each sample.
         minimum: Least length; in a loop it is what makes the loop causal.
         maximum: Largest length: the memory that is kept.
         axis: The time axis.
@@ -152,9 +168,27 @@ def variable_delay(
     d = jnp.asarray(samples)
     if not jnp.issubdtype(d.dtype, jnp.integer):
         raise TypeError(f"`samples` has the type {d.dtype} but must be integers.")
-    d = jnp.broadcast_to(d, x.shape[axis + 1 :])
+    d = spread_lengths(d, x, axis)
     bounds = {"minimum": minimum, "maximum": maximum}
     return variable_delay_p.bind(x, d, **bounds, axis=axis, reverse=False)
 
 
-__all__ = ["delay", "delay_p", "variable_delay", "variable_delay_p"]
+def spread_lengths(d: Array, x: Array, axis: int) -> Array:
+    """Lengths for all channels of x; for all samples too, if they have as many axes as x.
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    shape = x.shape if d.ndim == x.ndim else x.shape[axis + 1 :]
+    try:
+        if d.ndim == x.ndim and d.shape[axis] != x.shape[axis]:
+            raise ValueError
+        return jnp.broadcast_to(d, shape)
+    except ValueError:
+        raise ValueError(
+            f"`samples` of shape {d.shape} fits neither the channels {x.shape[axis + 1 :]} of `x` "
+            f"nor its samples {x.shape}."
+        ) from None
+
+
+__all__ = ["delay", "delay_p", "moves", "spread_lengths", "variable_delay", "variable_delay_p"]

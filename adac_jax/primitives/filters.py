@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
@@ -15,6 +16,7 @@ from adac_jax.primitives.composite import (
     time_back,
     time_last,
 )
+from adac_jax.primitives.moving import moving_lfilter, moving_sosfilt
 
 
 def _over_channels(coefficients: Array, own: int, x: Array) -> Array:
@@ -97,12 +99,14 @@ def lfilter(
 
     a_0 y[t] = sum_k b_k x[t - k] - sum_{k ≥ 1} a_k y[t - k].
 
+    Coefficients with one axis more than x are signals: a_0[t], b_k[t] and a_k[t] at sample t.
+
     Args:
-        b: Numerator, (count,) for all channels or (count, *channels).
+        b: Numerator, (count,) for all channels, (count, *channels), or (count, *axes of x).
         a: Denominator, likewise.
         x: Audio.
         zi: State before the first sample, (order, *channels) with order = max(count) - 1, that of
-            the transposed direct form II. Zero if None.
+            the transposed direct form II. Zero if None; not for coefficients that are signals.
         axis: The time axis.
 
     Returns:
@@ -112,6 +116,9 @@ def lfilter(
         ValueError: the shapes do not fit.
     """
     axis = normal_axis("lfilter", x, axis)
+    if x.ndim + 1 in (np.ndim(b), np.ndim(a)):
+        B, A = (_moving(n, c, 1, x, axis, zi) for n, c in (("b", b), ("a", a)))
+        return moving_lfilter(B, A, x, axis)
     B, A = (_coefficients(n, c, 1, x, axis) for n, c in (("b", b), ("a", a)))
     count = max(len(B), len(A))
     B, A = _pad(B, count), _pad(A, count)
@@ -136,10 +143,13 @@ def sosfilt(
     Each section (b0, b1, b2, a0, a1, a2) is
     a0 y[t] = b0 x[t] + b1 x[t-1] + b2 x[t-2] - a1 y[t-1] - a2 y[t-2].
 
+    Coefficients with two axes more than x are signals, as for `lfilter`.
+
     Args:
-        sos: (sections, 6) for all channels or (sections, 6, *channels).
+        sos: (sections, 6) for all channels, (sections, 6, *channels), or (sections, 6, *axes of x).
         x: Audio.
-        zi: State before the first sample, (sections, 2, *channels). Zero if None.
+        zi: State before the first sample, (sections, 2, *channels). Zero if None; not for
+            coefficients that are signals.
         axis: The time axis.
 
     Returns:
@@ -149,6 +159,8 @@ def sosfilt(
         ValueError: the shapes do not fit.
     """
     axis = normal_axis("sosfilt", x, axis)
+    if np.ndim(sos) == x.ndim + 2:
+        return moving_sosfilt(_moving("sos", sos, 2, x, axis, zi), x, axis)
     sections = _coefficients("sos", sos, 2, x, axis)
     if sections.shape[1] != 6:
         raise ValueError(
@@ -174,6 +186,22 @@ def _coefficients(name: str, value: ArrayLike, own: int, x: Array, axis: int) ->
         raise ValueError(
             f"`{name}` of shape {array.shape} does not fit the channels {channels} of `x`."
         )
+    return array
+
+
+def _moving(
+    name: str, value: ArrayLike, own: int, x: Array, axis: int, zi: ArrayLike | None
+) -> Array:
+    """Coefficients of which some are signals."""
+    if zi is not None:
+        raise ValueError(f"`zi` is for constant coefficients, but `{name}` changes over time.")
+    array = jnp.asarray(value, x.dtype)
+    if array.ndim != x.ndim + own:
+        return _coefficients(name, value, own, x, axis)
+    fits = len(array) > 0 and (own == 1 or array.shape[1] == 6)
+    fits = fits and array.shape[own + axis] == x.shape[axis]
+    if not fits or any(n not in (1, m) for n, m in zip(array.shape[own:], x.shape, strict=True)):
+        raise ValueError(f"`{name}` of shape {array.shape} does not fit `x` of shape {x.shape}.")
     return array
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from adac_jax.primitives.composite import batch_signal_and_coefficients, composite, normal_axis
-from adac_jax.primitives.delay import delay_p, variable_delay_p
+from adac_jax.primitives.delay import delay_p, spread_lengths, variable_delay, variable_delay_p
 from adac_jax.primitives.filters import fir_p, lfilter_p
 from ir.ops import MAX_DELAY
 
@@ -144,10 +144,14 @@ def fractional_delay(
     with respect to d is that of the interpolator; D carries none. What lies beyond the range is
     taken to its end.
 
+    An array with as many axes as x is a delay for each sample (a chorus, a vibrato):
+    y_i[t] = sum_k h_k(μ_i[t]) x_i[t - D_i[t] - k], with "lagrange" only, since a recursive filter
+    whose coefficients jump rings.
+
     Args:
         x: Audio.
         samples: d in samples, for the axes after the time axis as NumPy broadcasts: at least 0
-            with "lagrange" and order - 1/2 with "thiran".
+            with "lagrange" and order - 1/2 with "thiran". Or for all axes of x.
         order: Of the interpolator, 1 to 32.
         method: "lagrange" (low-pass at high frequencies) or "thiran" (magnitude 1 throughout).
         minimum: Least D; at least 1 where only this delay makes a loop causal. d then reaches
@@ -167,6 +171,8 @@ def fractional_delay(
         raise TypeError(f"`x` has the type {x.dtype} but must be floating-point audio.")
     channels = x.shape[axis + 1 :]
     fixed: dict[str, Any] = {"order": int(order), "method": method, "axis": axis, "reverse": False}
+    if np.ndim(samples) == x.ndim:
+        samples = jnp.asarray(samples)
     if not isinstance(samples, jax.Array):
         whole, rest = split_delay(samples, channels, order, method, minimum, maximum)
         return fractional_delay_p.bind(
@@ -180,9 +186,32 @@ def fractional_delay(
         )
     if not jnp.issubdtype(samples.dtype, jnp.floating):
         samples = samples.astype(x.dtype)
+    if samples.ndim == x.ndim:
+        return _moving(x, spread_lengths(samples, x, axis), order, method, minimum, maximum, axis)
     d = _broadcast(jnp, samples, channels)
     bounds = {"minimum": int(minimum), "maximum": int(maximum)}
     return fractional_delay_p.bind(x, d, whole=None, **bounds, **fixed)
+
+
+def _moving(
+    x: Array, d: Array, order: int, method: str, minimum: int, maximum: int, axis: int
+) -> Array:
+    if method != "lagrange":
+        raise ValueError(f"`method` (={method!r}) must be 'lagrange' where the delay is a signal.")
+    whole, mu = parted(d, order, minimum, maximum)
+    reads = (
+        variable_delay(x, whole + k, minimum=minimum + k, maximum=maximum + k, axis=axis)
+        for k in range(order + 1)
+    )
+    taps = zip(lagrange_taps(mu, order), reads, strict=True)
+    return sum((h * read for h, read in taps), jnp.zeros_like(x))
+
+
+def parted(d: Array, order: int, minimum: int, maximum: int) -> tuple[Array, Array]:
+    """Delays as the whole part that a Lagrange interpolator follows, and what it does."""
+    d = jnp.clip(d, *_range("lagrange", order, minimum, maximum))
+    whole = jnp.clip(jnp.floor(d - _base("lagrange", order)), minimum, maximum)
+    return lax.stop_gradient(whole).astype(jnp.int32), d - lax.stop_gradient(whole)
 
 
 def split_delay(

@@ -9,7 +9,7 @@ import numpy as np
 
 from emitters.faust.rules import Atoms, array
 from ir.graph import Node
-from ir.interpreter import PER_SAMPLE
+from ir.interpreter import PER_SAMPLE, per_sample
 from ir.ops import OPS
 from ir.verify import DTYPES
 
@@ -44,4 +44,4 @@ def _computed(
 ) -> np.ndarray:
     typed = [o.astype(DTYPES[kind]) for o, kind in zip(operands, kinds, strict=True)]
     with np.errstate(all="ignore"):
-        return np.broadcast_to(PER_SAMPLE[node.op](node)(*typed), shape)
+        return np.broadcast_to(per_sample(node)(*typed), shape)

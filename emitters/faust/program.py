@@ -39,6 +39,7 @@ class Writer:
     family: str = ""
     gates: int = 0
     offsets: set[int] = field(default_factory=set)
+    tables: dict[tuple[float, ...], str] = field(default_factory=dict)
 
     def helper(self, name: str) -> str:
         """Notes that a helper is used; returns its name."""
@@ -54,6 +55,12 @@ class Writer:
     def argument(self, index: tuple[int, ...]) -> str:
         """The name of an argument of the function, one channel of a node."""
         return self.unique("_".join((self.base, *map(str, index)))) if index else self.base
+
+    def table(self, values: tuple[float, ...]) -> str:
+        """The name of a table of numbers, which stands before the function."""
+        if values not in self.tables:
+            self.tables[values] = self.unique("table")
+        return self.tables[values]
 
     def gate(self) -> int:
         """A number that no other gate of the program has."""
@@ -196,7 +203,11 @@ def _text(
             head.append("// One at the first sample, zero after.\nimpulse = 1 - 1';")
         else:
             head.append(HELPERS[name].rstrip())
-    if writer.helpers:
+    for values, name in writer.tables.items():
+        # Only here does FAUST take a negative number without parentheses, and nothing else.
+        numbers = _wrapped([atom(v).strip("()") for v in values])
+        head.append(f"{name} = waveform {{\n{numbers}\n}};")
+    if writer.helpers or writer.tables:
         head.append("")
     parts = functions(lines, arguments, results)
     names = ["model"] if len(parts) == 1 else [f"part_{k + 1}" for k in range(len(parts))]

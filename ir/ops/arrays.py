@@ -67,6 +67,18 @@ def _slice(inputs: tuple[Type, ...], attributes: Attributes) -> Type:
     return Type(tuple(len(range(*b)) for b in bounds), inputs[0].kind)
 
 
+def _lookup(inputs: tuple[Type, ...], attributes: Attributes) -> Type:
+    table, index = inputs
+    if index.kind != "int":
+        raise IRError(f"`lookup`: the index must be integers, not {index}.")
+    if not table.shape or table.shape[0] == 0 or table.shape[1:] not in ((), index.shape):
+        raise IRError(
+            f"`lookup`: the table {table} must have entries along its first axis, and then no axes "
+            f"or those of the index {index}."
+        )
+    return Type(index.shape, table.kind)
+
+
 def _concatenate(inputs: tuple[Type, ...], attributes: Attributes) -> Type:
     axis: int = attributes["axis"]  # type: ignore[assignment]
     kind = same_kind("concatenate", inputs)
@@ -159,6 +171,9 @@ define("concatenate", (1, None), _concatenate, "the inputs one after another alo
        axis="int")  # fmt: skip
 define("take", 1, _take, "y = x.flat[indices] in the shape `shape`", "array",
        indices="ints", shape="ints")  # fmt: skip
+define("lookup", 2, _lookup,
+       "y_i = table[clip(index_i, 0, n - 1), i], for inputs (table, index); a table of one axis is "
+       "the same for all i", "array")  # fmt: skip
 for _name in ("sum", "prod", "max", "min"):
     define(_name, 1, _reduce(_name), f"y = {_name} of x over `axes`", "array", axes="ints")
 define("einsum", 2, _einsum, "y = sum of products by Einstein's convention", "array",

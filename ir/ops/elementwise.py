@@ -39,6 +39,13 @@ ARITHMETIC = ("add", "sub", "mul", "maximum", "minimum", "div", "rem")
 REAL_BINARY = ("pow", "atan2")
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 LOGIC = ("and", "or", "xor")
+SHIFTS = {
+    "shift_left": "z = x 2^y",
+    "shift_right_arithmetic": "z = floor(x / 2^y)",
+    "shift_right_logical": "z = floor((x mod 2^32) / 2^y)",
+}
+"""All modulo 2^32, with 0 for the power where y is not in 0 to 31 (or -1 of a negative x that is
+shifted arithmetically)."""
 
 
 def _require(op: str, type_: Type, *kinds: str) -> None:
@@ -105,6 +112,8 @@ for _name in COMPARISONS:
     )
 for _name in LOGIC:
     define(_name, 2, _binary(_name, ("int", "bool")), f"z = x {_name} y, bitwise", "elementwise")
+for _name, _text in SHIFTS.items():
+    define(_name, 2, _binary(_name, ("int",)), f"{_text}, of 32 bits", "elementwise")
 define("not", 1, _unary("not", "int", "bool"), "y = not x, bitwise", "elementwise")
 define("select", 3, _select, "y = x if c else z, for inputs (c, x, z)", "elementwise")
 define(

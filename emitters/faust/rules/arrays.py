@@ -110,3 +110,30 @@ def _concatenate(c: Context, node: Node, *xs: Atoms) -> Atoms:
 @rule("take")
 def _take(c: Context, node: Node, x: Atoms) -> Atoms:
     return x.ravel()[list(node.ints("indices"))].reshape(node.shape)
+
+
+@rule("lookup")
+def _lookup(c: Context, node: Node, table: Atoms, index: Atoms) -> Atoms:
+    count = len(table)
+    columns = np.broadcast_to(table.reshape(count, -1), (count, index.size)).T
+
+    def read(column: Atoms, at: Atom) -> Atom:
+        if not isinstance(at, str):
+            return column[min(count - 1, max(0, int(at)))]
+        if all(v == column[0] for v in column):
+            return column[0]
+        if not any(isinstance(v, str) for v in column):
+            name = c.table(tuple(column))
+            return f"({name}, max(0, min({count - 1}, {at}))) : rdtable"
+        return _chosen(column, at, 0)
+
+    return array((read(*pair) for pair in zip(columns, index.flat, strict=True)), node.shape)
+
+
+def _chosen(column: Atoms, at: str, first: int) -> str:
+    """One of some signals by a number, in a tree of choices; beyond the ends the end."""
+    if len(column) == 1:
+        return atom(column[0])
+    half = len(column) // 2
+    low, high = _chosen(column[:half], at, first), _chosen(column[half:], at, first + half)
+    return f"select2({at} < {first + half}, {high}, {low})"

@@ -126,6 +126,36 @@ def _and(c: Context, node: Node, x: Atoms, y: Atoms) -> Atoms:
     return array((both(a, b) for a, b in pairs(node, x, y)), node.shape)
 
 
+@rule("shift_left")
+def _shift_left(c: Context, node: Node, x: Atoms, y: Atoms) -> Atoms:
+    return _shifted(node, x, y, "{x} << {y}", "0")
+
+
+@rule("shift_right_arithmetic")
+def _shift_right(c: Context, node: Node, x: Atoms, y: Atoms) -> Atoms:
+    return _shifted(node, x, y, "{x} >> {y}", "{x} >> 31")
+
+
+@rule("shift_right_logical")
+def _shift_right_logical(c: Context, node: Node, x: Atoms, y: Atoms) -> Atoms:
+    # FAUST's own shift keeps the sign, which a mask takes away; a shift by zero has none to take.
+    mask = "(select2({y} == 0, 2147483647, (-1)) >> max(0, {y} - 1))"
+    return _shifted(node, x, y, "({x} >> {y}) & " + mask, "0")
+
+
+def _shifted(node: Node, x: Atoms, y: Atoms, inside: str, outside: str) -> Atoms:
+    """Shifts of 32 bits, which C leaves undefined beyond 31."""
+
+    def text(v: Atom, n: Atom) -> str:
+        named = {"x": atom(v), "y": atom(n)}
+        if not isinstance(n, str):
+            return (inside if 0 <= n < 32 else outside).format(**named)
+        within = inside.format(x=atom(v), y=f"({atom(n)} & 31)")
+        return f"select2(({atom(n)} >= 0) & ({atom(n)} < 32), {outside.format(**named)}, {within})"
+
+    return array((text(v, n) for v, n in pairs(node, x, y)), node.shape)
+
+
 @rule("select")
 def _select(c: Context, node: Node, condition: Atoms, x: Atoms, y: Atoms) -> Atoms:
     full = (np.broadcast_to(o, node.shape).flat for o in (condition, x, y))

@@ -27,6 +27,10 @@ class Context(Protocol):
         """Defines a signal of its own for an expression; returns its name."""
         ...
 
+    def table(self, values: tuple[float, ...]) -> str:
+        """The name of a table of numbers."""
+        ...
+
     def gate(self) -> int:
         """A number that no other gate of the program has."""
         ...
