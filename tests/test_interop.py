@@ -125,6 +125,16 @@ NEWER = NamWaveNet(
 TAPS = numbers(0, 7)
 LINEAR = nam_document("Linear", {"receptive_field": 6, "bias": True}, [TAPS])
 NAM_LSTM, LSTM_WEIGHTS = nam_lstm()
+CONTAINER = nam_document(
+    "SlimmableContainer",
+    {
+        "submodels": [
+            {"max_value": 0.5, "model": STANDARD.document},
+            {"max_value": 1.0, "model": TINY.document},
+        ]
+    },
+    [[]],
+)
 
 
 def run_linear(document, x: np.ndarray) -> np.ndarray:
@@ -134,6 +144,7 @@ def run_linear(document, x: np.ndarray) -> np.ndarray:
 NAM = {
     "lstm": (lambda document, x: run_nam_lstm(LSTM_WEIGHTS, x), NAM_LSTM),
     "linear": (run_linear, LINEAR),
+    "container": (lambda document, x: TINY.evaluate(x), CONTAINER),
     **{
         f"wavenet {k}": (lambda document, x, net=net: net.evaluate(x), net.document)
         for k, net in {"tiny": TINY, "standard": STANDARD, "gated": GATED, "newer": NEWER}.items()
@@ -352,6 +363,11 @@ ERRORS = [
     ("nam", changed(WAVE, "config", "layers", 0, "activation", value="GELU"), "(='GELU') must be"),
     ("nam", changed(WAVE, "config", "condition_dsp", value={}), "is not read."),
     ("nam", changed(WAVE, "config", "layers", 0, "conv_pre_film", value={}), "is not read."),
+    (
+        "nam",
+        changed(CONTAINER, "config", "submodels", 1, "model", value=CONTAINER),
+        "`config.submodels[1].model.architecture` (='SlimmableContainer') must be one of",
+    ),
     ("nam", changed(WAVE, "sample_rate", value=-1), "`sample_rate` (=-1) must be a finite number"),
 ]
 

@@ -36,7 +36,7 @@ def load(path: str | Path) -> Module:
         raise FormatError(
             f"{root.file} is of no known format: it has neither `layers` and `in_shape` (RTNeural, "
             "AIDA-X), nor `model_data` and `state_dict` (CoreAudioML), nor `architecture` and "
-            "`weights` (Neural Amp Modeler), nor a `type` such as 'Series' (adac)."
+            "`config` (Neural Amp Modeler), nor a `type` such as 'Series' (adac)."
         )
     return reader(root.value, root.file)
 
@@ -46,7 +46,7 @@ def recognise(root: Part) -> Callable[[Any, str], Module] | None:
     if not isinstance(root.value, dict):
         return None
     keys = root.value.keys()
-    if {"architecture", "weights"} <= keys:
+    if {"architecture", "config"} <= keys:
         return nam
     if {"model_data", "state_dict"} <= keys:
         return guitarml

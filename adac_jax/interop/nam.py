@@ -6,7 +6,9 @@ Read as sdatkinson/NeuralAmpModelerCore does; sdatkinson/neural-amp-modeler writ
   stands before input and state in that order, b (4 H), then the state to begin with, h (H) and
   c (H); at the end the head's W (outputs, H) by rows and b (outputs). Gates i, f, g, o.
 - WaveNet (`NAM/wavenet/model.cpp`): see `nam_wavenet.py`.
-- Linear (`NAM/dsp.cpp`): taps h_0 … and, with "bias", b: y[t] = b + Σ_k h_k x[t - k].
+- SlimmableContainer (`NAM/container.cpp`): models of the same capture by size; the last is the full
+  one, which plays if nobody asks for less.
+- Linear (`NAM/linear.cpp`): taps h_0 … and, with "bias", b: y[t] = b + Σ_k h_k x[t - k].
 
 The players run silence through a model before they play it, and may replace tanh by a rational
 function; here a model starts from its first state, and convolutions from zeros, and tanh is tanh.
@@ -39,8 +41,9 @@ def nam(document: Any, name: str = "the document") -> Module:
     """The model in a document of Neural Amp Modeler.
 
     Args:
-        document: What `json.load` gives: {"architecture": "LSTM", "WaveNet" or "Linear", "config":
-            {…}, "weights": […], "sample_rate"}; the rate, in Hz, may be missing.
+        document: What `json.load` gives: {"architecture": "LSTM", "WaveNet", "Linear" or
+            "SlimmableContainer", "config": {…}, "weights": […], "sample_rate"}; the rate, in Hz,
+            may be missing.
         name: What to call it in errors.
 
     Returns:
@@ -49,16 +52,24 @@ def nam(document: Any, name: str = "the document") -> Module:
     Raises:
         FormatError: a part is missing, unknown, of another size or not finite.
     """
-    root = Part(document, name)
+    return _model(Part(document, name), contained=False)
+
+
+def _model(root: Part, contained: bool) -> Module:
     readers: dict[str, Callable[[Part, Weights], Module]] = {
         "LSTM": _lstm,
         "WaveNet": wavenet,
         "Linear": _linear,
     }
-    read = readers[root.entry("architecture").text(*readers)]
-    weights = Weights(root.entry("weights"))
-    model = read(root.entry("config"), weights)
-    weights.end()
+    kind = root.entry("architecture")
+    if kind.value == "SlimmableContainer" and not contained:
+        *_, full = root.entry("config").entry("submodels").parts()
+        model = _model(full.entry("model"), contained=True)
+    else:
+        read = readers[kind.text(*readers)]
+        weights = Weights(root.entry("weights"))
+        model = read(root.entry("config"), weights)
+        weights.end()
     if root.has("sample_rate"):
         model.sample_rate = root.entry("sample_rate").number(1.0, 1e7)  # type: ignore[attr-defined]
     return model
