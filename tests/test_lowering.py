@@ -215,17 +215,29 @@ def looks_ahead(x):
 
 
 def lacks_its_end(x):
-    return 0.5 * x[:-3]
+    return jnp.pad(x[:-3], ((0, 3), (0, 0)))
 
 
 @pytest.mark.parametrize(
-    ("function", "padding"), [(looks_ahead, (0, 3)), (looks_ahead, (2, 1)), (lacks_its_end, (0, 3))]
+    ("function", "padding"), [(looks_ahead, (0, 3)), (looks_ahead, (2, 1)), (lacks_its_end, (0, 0))]
 )
 def test_a_refused_output_names_the_line_that_cut_it(function, padding):
     with pytest.raises(adac_jax.RefusedError) as caught:
         adac_jax.trace(lambda x: jnp.pad(jnp.sin(function(x)), (padding, (0, 0))) + x, inputs=2)
     line = function.__code__.co_firstlineno + 1
     assert caught.value.where == f"{__file__}:{line} ({function.__name__})"
+
+
+@pytest.mark.parametrize("wrap", [jax.jit, jax.checkpoint])
+def test_a_refusal_names_the_line_in_a_function_that_is_wrapped(wrap):
+    def backwards(x):
+        return jnp.flip(x, axis=0)
+
+    for _ in range(2):  # the second time from what was kept of the first
+        with pytest.raises(adac_jax.RefusedError) as caught:
+            adac_jax.trace(lambda x: wrap(backwards)(x), inputs=2)
+        line = backwards.__code__.co_firstlineno + 1
+        assert f"{__file__}:{line} " in caught.value.where
 
 
 def test_one_sample_for_all_is_refused():

@@ -28,14 +28,22 @@ def user_line(eqn: JaxprEqn, calls: Sequence[JaxprEqn] = ()) -> str:
         eqn: The equation.
         calls: The call equations round it, outermost first. What a cached call holds may have been
             traced for another line of the user's, so an inner line counts only if its traceback
-            passes the line of the call.
+            passes the line of the call, or begins in the function that is called.
     """
-    found = ""
+    found, outer = "", ""
     for item in (*calls, eqn):
-        frames = _user_frames(item)
-        if frames and (not found or found in frames):
-            found = frames[0]
+        frames, first = _user_frames(item), _first_function(item)
+        if frames and (not found or found in frames or first not in ("", outer)):
+            found, outer = frames[0], first
     return found
+
+
+def _first_function(eqn: JaxprEqn) -> str:
+    """The function in which JAX began to trace an equation, or "" if it kept the whole stack."""
+    frames = eqn.source_info.traceback.frames if eqn.source_info.traceback else ()
+    if not frames or frames[-1].function_name in ("<module>", "Thread._bootstrap"):
+        return ""
+    return f"{frames[-1].file_name} ({frames[-1].function_name})"
 
 
 def calling_line() -> str:

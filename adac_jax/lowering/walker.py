@@ -186,21 +186,18 @@ class Walker:
         return found
 
     def _remember(self, eqn: JaxprEqn, values: Sequence[Value], results: Sequence[Value]) -> None:
-        """Keeps the line that made a signal run ahead, or that cut its end."""
-        entered = [v for v in values if isinstance(v, Signal)]
-        for result in results:
-            if not isinstance(result, Signal) or not entered:
+        """Keeps the line that made a signal run ahead, or that padded its end."""
+        for var, result in zip(eqn.outvars, results, strict=True):
+            if not isinstance(result, Signal):
                 continue
-            key = result.node, result.shift, result.valid
-            ahead = result.shift > max(v.shift for v in entered)
-            if ahead or result.valid < min(v.valid for v in entered):
-                self._lines.setdefault(key, user_line(eqn, self._calls))
-            for value in entered:
-                if line := self.line_of(value):
-                    self._lines.setdefault(key, line)
+            if not result.shift and result.valid >= var.aval.shape[result.axis]:
+                continue
+            lines = [self.line_of(v) for v in values if isinstance(v, Signal)]
+            found = next(filter(None, lines), "") or user_line(eqn, self._calls)
+            self._lines.setdefault((result.node, result.shift, result.valid), found)
 
     def line_of(self, x: Signal) -> str:
-        """The user's line for which a signal runs ahead or lacks its end, or ""."""
+        """The user's line for which a signal runs ahead or has a padded end, or ""."""
         return self._lines.get((x.node, x.shift, x.valid), "")
 
     def _counts(self, eqn: JaxprEqn) -> bool:
