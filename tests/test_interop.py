@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 from pathlib import Path
 
 import jax
@@ -458,3 +459,35 @@ def test_the_command_line_exports_a_capture(file, tmp_path):
 def test_the_command_line_names_what_is_wrong(file, capsys):
     assert main([str(file("amplifier.nam", changed(WAVE, "weights", value=[])))]) == 1
     assert "`weights` (=a list of 0) must be a list of one or more" in capsys.readouterr().err
+
+
+def places(value, path=()):
+    """The paths of all entries of a document."""
+    yield path
+    if isinstance(value, (dict, list)):
+        keys = value if isinstance(value, dict) else range(len(value))
+        for key in keys:
+            yield from places(value[key], (*path, key))
+
+
+DAMAGE = [None, True, 0, -1, 3, 10**9, 10**400, 1.5, float("nan"), 1e30, "", "x", [], [[1.0]], {}]
+
+
+@pytest.mark.parametrize("name", [n for n in CASES if "standard" not in n])
+def test_damaged_documents_give_a_model_or_a_sentence(name):
+    reader, _, document = CASES[name]
+    choose = random.Random(name)
+    spots = [path for path in places(document) if path and len(path) <= 5]
+    refusals = []
+    for _ in range(30):
+        spot = choose.choice(spots)
+        damaged = changed(document, *spot, value=choose.choice(DAMAGE), drop=choose.random() < 0.2)
+        try:
+            model = reader(damaged, "x.json")
+        except interop.FormatError as error:
+            refusals.append(str(error))
+        else:
+            x = jax.ShapeDtypeStruct((3, model.inputs), jnp.float32)
+            assert jax.eval_shape(model, x).shape == (3, model.outputs)
+    assert len(refusals) > 5
+    assert all(r.startswith("x.json") and r.endswith(".") and "\n" not in r for r in refusals)
