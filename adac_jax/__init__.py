@@ -10,7 +10,7 @@ from adac_jax.errors import AdacError, DelayFreeLoopError, IRError, RefusedError
 from adac_jax.exporting import export
 from adac_jax.fitting import fit
 from adac_jax.frequency import FrequencyResponse, frequency_response
-from adac_jax.oscillators import noise, phasor, sine, triangle, wavetable
+from adac_jax.oscillators import noise, oscillator, phasor, sine, triangle, wavetable
 from adac_jax.primitives import (
     delay,
     feedback,
@@ -49,6 +49,7 @@ __all__ = [
     "metrics",
     "nn",
     "noise",
+    "oscillator",
     "phasor",
     "sine",
     "sosfilt",

@@ -7,6 +7,7 @@ All are plain JAX: they train, they export, and FAUST computes them alike. What 
 from __future__ import annotations
 
 from functools import partial
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Shaped
 
+Wave = Literal["sine", "triangle"]
 TURN = 2.0**32
 """Steps of a turn."""
 HIGHEST = 0.499
@@ -48,6 +50,13 @@ def phasor(
         start: φ[0] in turns: a number, or one a channel.
         axis: The time axis of `like`.
     """
+    return _phase(*_arguments(frequency, like, sample_rate, start, axis))
+
+
+def _arguments(
+    frequency: ArrayLike, like: Array, sample_rate: float, start: ArrayLike, axis: int
+) -> tuple[Array, Array, int, int]:
+    """Turns a sample, of one sample if they do not move; the start; samples; and the axis."""
     turns = jnp.asarray(frequency, like.dtype) / jnp.asarray(sample_rate, like.dtype)
     place = axis % like.ndim
     begin = jnp.broadcast_to(jnp.asarray(start, like.dtype), _channels(like, axis))
@@ -58,7 +67,7 @@ def phasor(
         turns = jnp.squeeze(turns, place)
     full = jnp.broadcast_to(turns, shape)
     full = full if moves else jnp.expand_dims(full, place)
-    return _phase(full, jnp.expand_dims(begin, place), like.shape[place], place)
+    return full, jnp.expand_dims(begin, place), like.shape[place], place
 
 
 def _channels(like: Array, axis: int) -> tuple[int, ...]:
@@ -68,9 +77,7 @@ def _channels(like: Array, axis: int) -> tuple[int, ...]:
 
 @partial(jax.custom_jvp, nondiff_argnums=(2, 3))
 def _phase(turns: Array, start: Array, length: int, axis: int) -> Array:
-    before = _earlier(_steps(turns), length, axis)
-    offset = _steps(start - jnp.round(start))
-    return (before + offset).astype(turns.dtype) * jnp.asarray(1 / TURN, turns.dtype)
+    return _in_turns(_count(turns, start, length, axis), turns.dtype)
 
 
 @_phase.defjvp
@@ -79,6 +86,36 @@ def _phase_jvp(
 ) -> tuple[Array, Array]:
     moved, begun = tangents
     return _phase(*primals, length, axis), _earlier(moved, length, axis) + begun
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2, 3))
+def _folded(turns: Array, start: Array, length: int, axis: int) -> Array:
+    """The angle within ±1/4 turn that has the same sine."""
+    count = _count(turns, start, length, axis)
+    return _in_turns(jnp.where(_beyond(count), -(2**31) - count, count), turns.dtype)
+
+
+@_folded.defjvp
+def _folded_jvp(
+    length: int, axis: int, primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    moved, begun = tangents
+    change = _earlier(moved, length, axis) + begun
+    back = _beyond(_count(*primals, length, axis))
+    return _folded(*primals, length, axis), jnp.where(back, -change, change)
+
+
+def _beyond(count: Array) -> Array:
+    return (count > 2**30) | (count < -(2**30))
+
+
+def _count(turns: Array, start: Array, length: int, axis: int) -> Array:
+    """The phase in whole steps, which wrap."""
+    return _earlier(_steps(turns), length, axis) + _steps(start - jnp.round(start))
+
+
+def _in_turns(count: Array, dtype: Any) -> Array:
+    return count.astype(dtype) * jnp.asarray(1 / TURN, dtype)
 
 
 def _earlier(steps: Array, length: int, axis: int) -> Array:
@@ -94,6 +131,38 @@ def _steps(turns: Array) -> Array:
     steps = jnp.round(turns * jnp.asarray(TURN, turns.dtype))
     most = 2.0**31 - 1 if steps.dtype == jnp.float64 else 2.0**31 - 128
     return jnp.minimum(steps, jnp.asarray(most, steps.dtype)).astype(jnp.int32)
+
+
+def oscillator(
+    frequency: ArrayLike,
+    like: Shaped[Array, "*batch time channels"],
+    *,
+    sample_rate: float,
+    wave: Wave = "sine",
+    start: ArrayLike = 0.0,
+    axis: int = -2,
+) -> Float[Array, "*batch time channels"]:
+    """A low-frequency or audible oscillation, as exact as single precision holds it.
+
+    sin(2π φ) or a triangle, for the φ of `phasor`. The phase is folded to a quarter turn while it
+    is an integer, where it is exact: the result is within 2^-24 of what it should be, where
+    `sine(phasor(…))` is within 2^-22.
+
+    Args:
+        frequency: As for `phasor`.
+        like: As for `phasor`.
+        sample_rate: fs in Hz.
+        wave: "sine", or "triangle", which is in phase with it and has peaks of ±1.
+        start: As for `phasor`.
+        axis: As for `phasor`.
+
+    Raises:
+        ValueError: there is no such wave.
+    """
+    if wave not in get_args(Wave):
+        raise ValueError(f"`wave` (={wave!r}) must be one of {', '.join(get_args(Wave))}.")
+    folded = _folded(*_arguments(frequency, like, sample_rate, start, axis))
+    return sine(folded) if wave == "sine" else 4 * folded
 
 
 def sine(phase: Float[Array, ...]) -> Float[Array, ...]:
@@ -172,4 +241,4 @@ def wavetable(
     return (1 - mu) * wave[k] + mu * following[k]
 
 
-__all__ = ["noise", "phasor", "sine", "triangle", "wavetable"]
+__all__ = ["noise", "oscillator", "phasor", "sine", "triangle", "wavetable"]

@@ -262,5 +262,7 @@ def _joined(outputs: Any) -> np.ndarray:
 
 
 def _cast(value: Any, dtype: Any) -> Any:
+    if jax.dtypes.issubdtype(getattr(value, "dtype", None), jax.dtypes.extended):
+        return value  # a random key, which recurrent cells keep
     array = np.asarray(value)
     return array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else array

@@ -6,15 +6,17 @@ analysis" (Journal of the Audio Engineering Society 60(6), 2012).
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Callable
+from typing import Any, Literal, get_args
 
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from adac_jax import primitives
+from adac_jax.effects.effect import Effect
 from adac_jax.nn.levels import Decibels
-from adac_jax.nn.module import Module
 from adac_jax.nn.parameters import Positive, positive_rate
 
 FLOOR_DB = -120.0
@@ -27,7 +29,7 @@ TIMES = (1e-5, 10.0)
 Detector = Literal["forward", "feedback"]
 
 
-class Dynamics(Module):
+class Dynamics(Effect):
     """A gain that follows the level: what a compressor and an expander have in common.
 
     With the level L = 20 log10 max(|x|, 1e-6), or that of the last output where the detector looks
@@ -69,11 +71,9 @@ class Dynamics(Module):
         detector: Detector = "forward",
         sample_rate: float,
     ) -> None:
-        if not isinstance(channels, int) or channels < 1:
-            raise ValueError(f"`channels` (={channels}) must be a positive number.")
+        super().__init__(channels)
         if detector not in get_args(Detector):
             raise ValueError(f"`detector` (={detector!r}) must be forward or feedback.")
-        self.inputs = self.outputs = channels
         self.sample_rate = positive_rate(sample_rate)
         self.linked, self.detector = bool(linked), detector
         shape = (1,) if linked else (channels,)
@@ -100,11 +100,7 @@ class Dynamics(Module):
 
     def __call__(self, x: Float[Array, "*batch time channels"]) -> Array:
         """Processes audio, from rest."""
-        if x.ndim < 2 or x.shape[-1] != self.inputs:
-            raise ValueError(
-                f"{type(self).__name__} takes audio of shape (..., time, {self.inputs}), "
-                f"not {x.shape}."
-            )
+        self.check(x)
         rate = jnp.asarray(self.sample_rate, x.dtype)
         fall, rise = (jnp.exp(-1 / (time().astype(x.dtype) * rate)) for time in self._times())
         makeup = self.makeup().astype(x.dtype)
@@ -178,3 +174,107 @@ class Expander(Dynamics):
 
     def _times(self) -> tuple[Positive, Positive]:
         return self.release, self.attack
+
+
+class Gate(Expander):
+    """Closes below a threshold, as far as its range: an expander whose gain has a floor.
+
+    c(L) as the `Expander`'s, but not below `range_db`.
+
+    Args:
+        channels: N.
+        range_db: How far it closes, in dB, at most 0.
+        **others: As `Dynamics`; by default a threshold of -50 dB, a ratio of 10, a knee of 3 dB, an
+            attack of 1 ms and a release of 100 ms.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+
+    def __init__(self, channels: int = 1, *, range_db: float = -60.0, **others: Any) -> None:
+        usual = {"threshold_db": -50.0, "ratio": 10.0, "knee_db": 3.0, "attack": 1e-3}
+        super().__init__(channels, **{**usual, **others})
+        if not range_db <= 0:
+            raise ValueError(f"`range_db` (={range_db}) must be at most 0.")
+        self.floor = Decibels("range_db", range_db, (1,) if self.linked else (channels,))
+
+    def curve(self, level_db: Array) -> Array:
+        """The gain computer."""
+        floor = jnp.minimum(self.floor().astype(level_db.dtype), 0)
+        return jnp.maximum(super().curve(level_db), floor)
+
+
+class Limiter(Effect):
+    """Keeps every sample below a ceiling, by a gain that falls before the peak comes.
+
+    With L = round(lookahead fs), the gain that x[t] needs is n[t] = min(1, ceiling / |x[t]|) (of
+    the loudest channel), m[t] the least of n[t-L] … n[t], r[t] = min(m[t], 1 - a (1 - r[t-1])) with
+    a = exp(-1 / (release fs)), g[t] the mean of r[t-L] … r[t], and y[t] = g[t] x[t-L]. All of
+    the L + 1 gains in a mean are at most what the sample in hand needs, so |y| ≤ ceiling, but for
+    rounding. Source: Giannoulis et al. 2012, section 3.4; Signalsmith, "Designing a straightforward
+    limiter" (2022).
+
+    Args:
+        channels: N.
+        ceiling_db: In dB re full scale.
+        lookahead: In seconds, rounded to whole samples, one at least: the latency. Not trained.
+        release: In seconds, in (1e-5, 10).
+        sample_rate: fs in Hz.
+
+    Attributes:
+        latency: L in samples.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+
+    def __init__(
+        self,
+        channels: int = 1,
+        *,
+        ceiling_db: ArrayLike = -1.0,
+        lookahead: float = 0.0015,
+        release: ArrayLike = 0.05,
+        sample_rate: float,
+    ) -> None:
+        super().__init__(channels)
+        self.sample_rate = positive_rate(sample_rate)
+        if not 0 < lookahead <= 0.1:
+            raise ValueError(f"`lookahead` (={lookahead}) must be above 0 and at most 0.1 s.")
+        self.latency = max(1, round(lookahead * self.sample_rate))
+        self.ceiling = Decibels("ceiling_db", ceiling_db, (1,))
+        self.release = Positive("release", release, (1,), TIMES)
+
+    def __call__(self, x: Float[Array, "*batch time channels"]) -> Array:
+        """Processes audio, from rest."""
+        self.check(x)
+        ceiling = self.ceiling.amplitude().astype(x.dtype)
+        a = jnp.exp(-1 / (self.release() * self.sample_rate)).astype(x.dtype)
+        loud = jnp.max(jnp.abs(x), axis=-1, keepdims=True)
+        # What is taken away, 1 - n, so that silence before the first sample takes away nothing.
+        needed = 1 - ceiling / jnp.maximum(loud, ceiling)
+        most = _over_window(jnp.maximum, needed, self.latency + 1)
+
+        def step(r: Array, m: Array) -> tuple[Array, Array]:
+            r = jnp.maximum(m, a * r)
+            return r, r
+
+        rest = jnp.zeros((*x.shape[:-2], 1), x.dtype)
+        held = jnp.moveaxis(lax.scan(step, rest, jnp.moveaxis(most, -2, 0))[1], 0, -2)
+        taken = _over_window(jnp.add, held, self.latency + 1) / (self.latency + 1)
+        return primitives.delay(x, self.latency) * (1 - taken)
+
+
+def _over_window(combine: Callable[[Array, Array], Array], x: Array, count: int) -> Array:
+    """x[t] combined with the count - 1 samples before it, in steps that double."""
+    found, have, reach = None, 0, x
+    size = 1
+    while have < count:
+        if count & size:
+            part = primitives.delay(reach, have) if have else reach
+            found = part if found is None else combine(found, part)
+            have += size
+        reach = combine(reach, primitives.delay(reach, size))
+        size *= 2
+    assert found is not None
+    return found
