@@ -1,6 +1,6 @@
 """Static curves, and their integrals, for waveshapers.
 
-Each is (f, c, h): a curve with f(0) = 0 and f'(0) = 1, and its integral as F(x) = c |x| + h(x), where
+Each is (f, c, h): a curve with f(0) = 0 and f'(0) = 1, and its integral F(x) = c |x| + h(x), where
 c |x| is what grows: differences of F are then small numbers, or exact ones.
 """
 
