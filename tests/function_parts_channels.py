@@ -105,6 +105,16 @@ REDUCTIONS: dict[str, tuple[Function, float, float]] = {
     "ptp": (lambda a: jnp.ptp(a, -1), 2, 2),
     "median": (lambda a: jnp.median(a, -1), 1, 2),
     "softmax": (lambda a: nn.softmax(a, axis=-1), 2, 2),
+    "masked softmax": (
+        lambda a: nn.softmax(jnp.where(np.arange(a.shape[-1]) % 2 == 0, a, -jnp.inf), axis=-1),
+        2,
+        2,
+    ),
+    "masked max": (
+        lambda a: jnp.max(a, -1, where=np.arange(a.shape[-1]) % 2 == 0, initial=-jnp.inf),
+        1,
+        1,
+    ),
     "log softmax": (lambda a: nn.log_softmax(a, axis=-1), 2, 8),
     "logsumexp": (lambda a: nn.logsumexp(a, axis=-1), 1, 8),
     "logsumexp, kept": (lambda a: jax.scipy.special.logsumexp(a, axis=-1, keepdims=True), 1, 8),

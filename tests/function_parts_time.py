@@ -32,6 +32,7 @@ SHIFTS: dict[str, Callable[[Array, int], Array]] = {
     "zeros before, cut": lambda x, m: jnp.concatenate([jnp.zeros((m, *x.shape[1:]), x.dtype), x])[
         : len(x)
     ],
+    "set behind zeros": lambda x, m: jnp.zeros_like(x).at[m:].set(x[:-m]),
     "negative pad": lambda x, m: lax.pad(
         x, jnp.zeros((), x.dtype), [(m, -m, 0)] + [(0, 0, 0)] * (x.ndim - 1)
     ),

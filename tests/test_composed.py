@@ -21,6 +21,7 @@ def noise(channels: int = 5) -> np.ndarray:
     return np.random.default_rng(3).uniform(-1, 1, (LENGTH, channels))
 
 
+MASK = np.array([True, False, True, True, False])
 CASES = {
     "unstack": lambda x: jnp.stack([v * k for k, v in enumerate(jnp.unstack(x, axis=1))], axis=1),
     "argmax": lambda x: jnp.argmax(x, axis=1, keepdims=True) / 3.0,
@@ -59,6 +60,12 @@ CASES = {
     "floor divided": lambda x: jnp.floor_divide(x, 0.25),
     "halves away from zero": lambda x: lax.round(jnp.round(8 * x) / 2) / 4,
     "edges padded": lambda x: jnp.pad(x, ((0, 0), (1, 2)), mode="edge"),
+    "masked maximum": lambda x: jnp.max(x, 1, keepdims=True, where=MASK, initial=-jnp.inf),
+    "masked softmax": lambda x: jax.nn.softmax(jnp.where(MASK, x, -jnp.inf), axis=1),
+    "clamped from below infinity": lambda x: lax.clamp(-jnp.inf, x, 0.25),
+    "set later": lambda x: jnp.zeros_like(x).at[3:].set(x[:-3]),
+    "added later": lambda x: x.at[3:].add(0.5 * jnp.cos(x[:-3])),
+    "set later, ahead": lambda x: jnp.zeros_like(x).at[4:].set(jnp.cos(x[3:-1])),
     "reshape with an order": lambda x: lax.reshape(
         x[:, :4].reshape(-1, 2, 2), (len(x), 4), (0, 2, 1)
     ),

@@ -99,6 +99,7 @@ def _round(w: Walker, eqn: JaxprEqn, x: Signal) -> Signal:
 
 @rule("select_n")
 def _select(w: Walker, eqn: JaxprEqn, which: Value, *cases: Value) -> Signal:
+    cases = tuple(_finite(w, case) for case in cases)
     if w.kind(which) != "bool":  # type: ignore[arg-type]
         nodes, like = _operands(w, eqn, [which, *cases])
         found = nodes[1]
@@ -118,6 +119,17 @@ def _select(w: Walker, eqn: JaxprEqn, which: Value, *cases: Value) -> Signal:
     return w.mapped(w.add("select", c, if_true, if_false), like)
 
 
+def _finite(w: Walker, value: Value) -> Value:
+    """The largest number of single precision for an infinite one, as of a masked maximum.
+
+    Whatever is heard is smaller, and functions that have a limit have reached it.
+    """
+    number = w.full_of(value)
+    if number is None or not math.isinf(number):
+        return value
+    return Known(np.asarray(math.copysign(np.finfo(np.float32).max, number)))
+
+
 def _copied(w: Walker, eqn: JaxprEqn, case: Value, values: Sequence[Value]) -> Signal:
     """A known value in place of a signal."""
     like = next(v for v in values if isinstance(v, Signal))
@@ -127,7 +139,7 @@ def _copied(w: Walker, eqn: JaxprEqn, case: Value, values: Sequence[Value]) -> S
 
 @rule("clamp")
 def _clamp(w: Walker, eqn: JaxprEqn, low: Value, x: Value, high: Value) -> Signal:
-    (a, k, b), like = _operands(w, eqn, [low, x, high])
+    (a, k, b), like = _operands(w, eqn, [_finite(w, low), x, _finite(w, high)])
     return w.mapped(w.add("minimum", w.add("maximum", k, a), b), like)
 
 

@@ -11,6 +11,7 @@ from jax import lax
 
 from adac_jax._compat import JaxprEqn
 from adac_jax.lowering.arrays import WHOLE, without
+from adac_jax.lowering.shifts import later
 from adac_jax.lowering.values import Signal, Value
 from adac_jax.lowering.walker import Walker, rule
 
@@ -41,8 +42,25 @@ def _places(
     return index, time, window
 
 
+def _put_later(w: Walker, eqn: JaxprEqn, indices: Value, part: Value) -> Signal | None:
+    """A signal written behind m samples, as in `zeros.at[m:].set(x[:-m])`; None if it is not so."""
+    index, numbers = w.concrete(indices), eqn.params["dimension_numbers"]
+    full, small = eqn.invars[0].aval.shape, eqn.invars[2].aval.shape
+    if index is None or index.size != 1 or not isinstance(part, Signal) or len(full) != len(small):
+        return None
+    samples, time = int(index.flat[0]), part.axis
+    fits = 0 <= samples == full[time] - small[time] and without(full, time) == without(small, time)
+    if not fits or numbers.scatter_dims_to_operand_dims != (time,) or w.reverse:
+        return None
+    return later(w, Signal(part.node, time, part.shift, min(part.valid, small[time])), samples)
+
+
 @rule("scatter-add")
 def _scatter_add(w: Walker, eqn: JaxprEqn, x: Value, indices: Value, added: Value) -> Signal:
+    put = _put_later(w, eqn, indices, added)
+    if put is not None:
+        aval = eqn.invars[0].aval
+        return w.call(jnp.add, [x, put], [aval, aval])[0]  # type: ignore[return-value]
     index, time, window = _places(w, eqn, x, indices, added, "adds to")
     full, part = eqn.invars[0].aval.shape, eqn.invars[2].aval.shape
     numbers = eqn.params["dimension_numbers"]
@@ -120,6 +138,9 @@ def _dynamic_update_slice(w: Walker, eqn: JaxprEqn, x: Value, part: Value, *star
 
 @rule("scatter")
 def _scatter(w: Walker, eqn: JaxprEqn, x: Value, indices: Value, part: Value) -> Value:
+    put = _put_later(w, eqn, indices, part) if w.is_zero(x) else None
+    if put is not None:
+        return put
     index, time, window = _places(w, eqn, x, indices, part, "writes")
     full, small = eqn.invars[0].aval.shape, eqn.invars[2].aval.shape
     rest, inner = without(full, time), without(small, window[time])
