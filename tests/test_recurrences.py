@@ -161,7 +161,7 @@ CASES = {
     "convolution of audio that is padded": lambda x: (
         lax.conv_general_dilated(
             jnp.pad(jnp.tanh(x), ((2, 0), (0, 0))).T[None],
-            jnp.asarray(A)[:, None],
+            jnp.asarray(A, x.dtype)[:, None],
             (1,),
             "VALID",
             feature_group_count=3,
