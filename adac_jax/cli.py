@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,10 +12,12 @@ from rich.console import Console
 
 from adac_jax.checkpoints import load_weights
 from adac_jax.command_line import ShowTraceback, fail, list_files, run
+from adac_jax.errors import AdacError
 from adac_jax.exporting import KNOWN, Exported, Precision, export
 from adac_jax.loading import load
 from adac_jax.presets import hall
 from adac_jax.table import table
+from adac_jax.tracing import Latency
 from ir import Program
 
 HELP = """Exports a JAX model as FAUST, and proves that the two are equal.
@@ -87,9 +90,18 @@ def command(
         Precision,
         typer.Option(
             help="What must pass, and what --listen runs in. single: FAUST in single precision "
-            "within -120 dB of JAX, and in double within 1e-12; double: the latter only.",
+            "within -120 dB of JAX (or of what single precision can do), and in double within "
+            "1e-12; double: the latter only.",
         ),
     ] = "single",
+    latency: Annotated[
+        str,
+        typer.Option(
+            metavar="SAMPLES",
+            help="Samples that may be added to a model that looks ahead, or auto: as many as it "
+            "takes. The FAUST declares them, so that a host can make up for them.",
+        ),
+    ] = "0",
     listen: Annotated[
         Path | None,
         typer.Option(
@@ -116,10 +128,12 @@ def command(
                 sample_rate=sample_rate,
                 seconds=seconds,
                 precision=precision,
+                latency=_latency(latency),
                 listen_to=listen,
                 keep_failed=keep_failed,
                 trusted=not isinstance(found, Program),
                 stage=status.update,
+                warn=lambda text: _warn(errors, text),
             )
     except KNOWN as error:
         fail(errors, error, show_traceback)
@@ -133,15 +147,29 @@ def _model(text: str | None, weights: Path | None, sample_rate: float | None) ->
     return found
 
 
+def _latency(text: str) -> Latency:
+    if text == "auto":
+        return "auto"
+    if not re.fullmatch(r"\d{1,9}", text):
+        raise AdacError(f"`--latency` (={text}) must be auto or a number of samples.")
+    return int(text)
+
+
+def _warn(console: Console, text: str) -> None:
+    console.print("[yellow]warning:[/yellow]", end=" ")
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def _show(console: Console, exported: Exported) -> None:
     console.print(table(exported.report))
+    if exported.report.latency:
+        console.print(f"latency: {exported.report.latency} samples", highlight=False)
     console.print()
     list_files(console, exported.files)
     if exported.listening is not None:
         console.print(f"listening: {exported.listening}", highlight=False, soft_wrap=True)
         for note in exported.listening.notes:
-            console.print("[yellow]warning:[/yellow]", end=" ")
-            console.print(note, markup=False, highlight=False, soft_wrap=True)
+            _warn(console, note)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

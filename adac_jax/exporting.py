@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from adac_jax.loading import raised
 from adac_jax.report import Report
 from adac_jax.staging import staged
 from adac_jax.table import decibels
-from adac_jax.tracing import Traced
+from adac_jax.tracing import Latency, Traced
 from adac_jax.trial import LIMIT_SECONDS, MANY_LINES, try_compile
 from adac_jax.verification import traced_at, verify_program
 from emitters import faust
@@ -54,11 +55,32 @@ class Exported:
         report: The comparison.
         files: What was written, in order: FAUST, IR, report, figure, and the sound, if any.
         listening: What came out of the sound file, if there was one.
+        cost: What the program was estimated to cost before it was compiled.
     """
 
     report: Report
     files: tuple[Path, ...]
     listening: Listening | None
+    cost: faust.Cost | None = None
+
+
+SLOW_COMPILE, SLOW_RUN = 10.0, 2.0
+"""Seconds, and times real time, from which on the user is warned."""
+
+
+def warnings_for(cost: faust.Cost) -> tuple[str, ...]:
+    """What to say of a program that is near the limits of FAUST; see docs/limits.md.
+
+    Args:
+        cost: Of the program.
+    """
+    size = f"{cost.products:,} products and {cost.calls:,} functions a sample, which FAUST unrolls"
+    found = []
+    if cost.compile_seconds > SLOW_COMPILE:
+        found.append(f"{size}: about {cost.compile_seconds:.0f} s to compile, for each precision")
+    if cost.real_time < SLOW_RUN:
+        found.append(f"{size}: about {cost.real_time:.1g} times real time on one core")
+    return tuple(f"{text} (estimated; docs/limits.md says what helps)." for text in found)
 
 
 def export(
@@ -71,10 +93,12 @@ def export(
     sample_rate: float | None = None,
     seconds: float = 2.0,
     precision: Precision = "single",
+    latency: Latency = 0,
     listen_to: str | Path | None = None,
     keep_failed: bool = False,
     trusted: bool = True,
     stage: Callable[[str], None] = lambda text: None,
+    warn: Callable[[str], None] = warnings.warn,
 ) -> Exported:
     """Verifies a model and writes `NAME.dsp`, `NAME.ir.json`, `report.json` and `report.png`.
 
@@ -89,12 +113,16 @@ def export(
         parameters: For functions of (parameters, audio).
         sample_rate: Hertz; the model's own, or 48000, if None.
         seconds: Length of each test signal.
+        latency: As for `trace`: what may be added to a model that looks ahead, or "auto". The
+            FAUST declares it as `latency_samples`.
         precision: What must pass. "single": all comparisons. "double": all but those of FAUST in
             single precision, which are reported. Also what `listen_to` is rendered in.
         listen_to: A sound file to render through the compiled FAUST, to `STEM.wet.wav`.
         keep_failed: Where the comparison fails, still write `report.json` and `report.png`.
         trusted: False compiles in a child process first, for models that come as data.
         stage: Called with what is being done, for a progress line.
+        warn: Called with a sentence, before it is compiled, where a program will take long to
+            compile or will hardly run in real time.
 
     Returns:
         The report and the files.
@@ -116,8 +144,11 @@ def export(
     with staged(Path(out)) as (folder, deliver):
         begun = time.perf_counter()
         stage("tracing")
-        traced, program = _traced(model, parameters, inputs, sample_rate, name)
+        traced, program = _traced(model, parameters, inputs, sample_rate, name, latency)
         stem = name or _stem(program.graph.name)
+        estimate = faust.cost(program)
+        for text in warnings_for(estimate):
+            warn(text)
         stage("emitting")
         mark = time.perf_counter()
         source = faust.emit(program)
@@ -156,14 +187,19 @@ def export(
         paths = deliver(files)
     if heard is not None:
         heard = dataclasses.replace(heard, path=paths[-1])
-    return Exported(report, paths, heard)
+    return Exported(report, paths, heard, estimate)
 
 
 def _traced(
-    model: Any, parameters: Any, inputs: int | None, sample_rate: float | None, name: str | None
+    model: Any,
+    parameters: Any,
+    inputs: int | None,
+    sample_rate: float | None,
+    name: str | None,
+    latency: Latency,
 ) -> tuple[Traced | None, Program]:
     try:
-        traced, program = traced_at(model, parameters, inputs, sample_rate, name)
+        traced, program = traced_at(model, parameters, inputs, sample_rate, name, latency)
     except KNOWN:
         raise
     except Exception as error:
@@ -179,7 +215,7 @@ def _required(report: Report, precision: Precision) -> Report:
     if precision == "single":
         return report
     checks = tuple(
-        dataclasses.replace(c, limit_db=None) if c.reading == "FAUST single" else c
+        dataclasses.replace(c, limit_db=None) if c.reading.startswith("FAUST single") else c
         for c in report.checks
     )
     return dataclasses.replace(report, checks=checks)

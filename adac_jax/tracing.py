@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from ir import Builder, Graph, Program, verify_program
 from ir.passes import fold, merge, prune
 from ir.verify import DTYPES
 
+Latency = int | Literal["auto"]
 TRACE_LENGTH = 65521
 """Samples that a model is traced with: a prime, so that no other axis is taken for time."""
 
@@ -35,6 +36,7 @@ class Traced:
         parameters: The parameters the model had.
         coefficients: parameters → a JAX array for each slot; jitted, differentiable.
         program: Graph and numbers: what is emitted and shipped.
+        added: Samples of latency that were added, which the function does not have.
     """
 
     graph: Graph
@@ -42,6 +44,7 @@ class Traced:
     parameters: Any
     coefficients: Callable[[Any], dict[str, jax.Array]]
     program: Program
+    added: int = 0
 
 
 def pure(model: Any, parameters: Any = None) -> tuple[Callable[[Any, jax.Array], Any], Any]:
@@ -138,6 +141,7 @@ def trace(
     inputs: int | None = None,
     sample_rate: float = 48000.0,
     name: str | None = None,
+    latency: Latency = 0,
 ) -> Traced:
     """Traces a model into a graph of per-sample operations and the values of its coefficients.
 
@@ -149,12 +153,17 @@ def trace(
         inputs: Input channels; the model's own attribute `inputs` if None.
         sample_rate: The rate in hertz that the model was made for; kept in the graph.
         name: The graph's name; the class or function name if None.
+        latency: Samples that may be added to the outputs of a model that looks ahead, so that
+            what it needs has come; "auto" for as many as it takes. The graph's `latency` is their
+            sum with the model's attribute `latency`, if it has one.
 
     Raises:
         RefusedError: an operation is not causal or has no rule; the message names the user's line.
         DelayFreeLoopError: a loop has no delay.
         AdacError: the model cannot be called in this way.
     """
+    if latency != "auto" and not (isinstance(latency, int) and latency >= 0):
+        raise AdacError(f'`latency` (={latency!r}) must be "auto" or a number of samples.')
     function, tree = pure(model, parameters)
     count = channels_of(model, inputs)
     title = str(name or getattr(model, "__name__", type(model).__name__))
@@ -174,7 +183,8 @@ def trace(
     def coefficients(values: list[jax.Array]) -> dict[str, jax.Array]:
         walker = Walker(Builder(title, float(sample_rate)), lift=False, time=TRACE_LENGTH)
         known = [Known(v, p) for v, p in zip(values, paths, strict=True)]
-        graph = _graph(walker, jaxpr, consts, known, count)
+        graph, kept["added"] = _graph(walker, jaxpr, consts, known, count, latency)
+        graph = replace(graph, latency=kept["added"] + _own_latency(model))
         kept["graph"] = graph
         kept["timed"] = {
             k: (s.time_axis, s.eqn) for k, s in walker.slots.items() if s.time_axis is not None
@@ -196,21 +206,32 @@ def trace(
     numbers = {k: values[k].astype(DTYPES[type_.kind]) for k, type_ in slots.items()}
     raw = verify_program(Program(graph, numbers))
     program = verify_program(fold(raw.with_graph(merge(graph))))
-    return Traced(graph, function, tree, of_parameters, program)
+    return Traced(graph, function, tree, of_parameters, program, kept["added"])
 
 
-def _graph(walker: Walker, jaxpr: Any, consts: Any, known: list[Known], count: int) -> Graph:
+def _own_latency(model: Any) -> int:
+    found = getattr(model, "latency", 0)
+    return int(found) if isinstance(found, (int, np.integer)) and found > 0 else 0
+
+
+def _graph(
+    walker: Walker, jaxpr: Any, consts: Any, known: list[Known], count: int, latency: Latency
+) -> tuple[Graph, int]:
+    """The graph, and the latency that its outputs were given."""
     source = walker.builder.add("input", index=0, shape=(count,), kind="real", name="input")
     x = Signal(source, 0, 0, TRACE_LENGTH)
     results = walker.walk(jaxpr, consts, [*known, x])
-    outputs = [_output(walker, value) for value in results]
+    (output,) = results
+    if latency == "auto":
+        latency = int(output.shift) if isinstance(output, Signal) else 0
+    outputs = [_output(walker, output, latency)]
     try:
-        return prune(walker.builder.build(outputs))
+        return prune(walker.builder.build(outputs)), latency
     except DelayFreeLoopError as error:
         raise error.with_traceback(None) from None
 
 
-def _output(walker: Walker, value: Value) -> int:
+def _output(walker: Walker, value: Value, latency: int) -> int:
     if isinstance(value, Unusable):
         raise RefusedError("output", value.reason)
     if isinstance(value, Known):
@@ -218,20 +239,21 @@ def _output(walker: Walker, value: Value) -> int:
         return walker.operand(value, 0)
     if value.axis != 0:
         raise RefusedError("output", f"the output has time on axis {value.axis}, not on axis 0.")
-    if value.shift:
+    if value.shift > latency:
         raise RefusedError(
             "output",
             f"the output looks {value.shift} samples ahead, so it needs input that has not come.",
-            f"Delay it: adac_jax.delay(y, {value.shift}) in place of a slice.",
+            f"Delay it: adac_jax.delay(y, {value.shift}) in place of a slice, or let that latency "
+            f"be added and reported: latency={value.shift}.",
             walker.line_of(value),
         )
-    if value.valid < TRACE_LENGTH:
+    if value.valid < TRACE_LENGTH - value.shift:
         raise RefusedError(
             "output",
             f"the last {TRACE_LENGTH - value.valid} samples are padding, not signal.",
             where=walker.line_of(value),
         )
-    return value.node
+    return walker.delayed(value.node, latency - value.shift)
 
 
 def _check_output(outvars: Any) -> None:

@@ -96,12 +96,14 @@ class Graph:
         outputs: Positions of the output nodes, in order.
         name: The model's name.
         sample_rate: The rate in hertz that the coefficients were made for.
+        latency: Samples by which the outputs come late, for a host to make up for.
     """
 
     nodes: tuple[Node, ...]
     outputs: tuple[int, ...]
     name: str = "model"
     sample_rate: float = 48000.0
+    latency: int = 0
 
     @property
     def inputs(self) -> tuple[int, ...]:

@@ -37,6 +37,8 @@ def dumps(program: Program) -> str:
         "sample_rate": graph.sample_rate,
         "outputs": list(graph.outputs),
     }
+    if graph.latency:
+        head["latency"] = graph.latency
     lines = [f"  {_line(key)}: {_line(value)}," for key, value in head.items()]
     lines.append('  "nodes": [')
     lines.append(",\n".join(f"    {_line(_node(node))}" for node in graph.nodes))
@@ -70,9 +72,14 @@ def loads(text: str) -> Program:
         version == VERSION and not isinstance(version, bool),
         f"The version {_short(version)} is not supported; this release reads version {VERSION}.",
     )
+    latency = data.pop("latency", 0)
     _keys(data, "the file", "format", "version", "name", "sample_rate", "outputs", "nodes",
           "coefficients")  # fmt: skip
     name, rate = data["name"], data["sample_rate"]
+    _expect(
+        isinstance(latency, int) and not isinstance(latency, bool),
+        f"The latency {_short(latency)} must be a whole number of samples.",
+    )
     _expect(isinstance(name, str), "The name must be a string.")
     _expect(_is_number(rate), f"The sample rate {_short(rate)} must be a number.")
     nodes, coefficients = data["nodes"], data["coefficients"]
@@ -86,6 +93,7 @@ def loads(text: str) -> Program:
         _read_ints(data["outputs"], "The outputs"),
         name,
         float(rate),
+        latency,
     )
     values = {slot: _read_array(slot, value) for slot, value in coefficients.items()}
     return verify_program(Program(graph, values))

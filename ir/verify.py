@@ -9,7 +9,7 @@ import numpy as np
 from ir.cycles import label, order
 from ir.errors import IRError
 from ir.graph import Graph, Program, Type
-from ir.ops import OPS
+from ir.ops import MAX_DELAY, OPS
 
 MAX_NAME = 1000
 """Bound on the characters of a name."""
@@ -29,6 +29,8 @@ def verify(graph: Graph) -> Graph:
         DelayFreeLoopError: a cycle without a delay of at least one sample.
     """
     count = len(graph.nodes)
+    if not 0 <= graph.latency <= MAX_DELAY:
+        raise IRError(f"The latency {graph.latency!r} must be 0 to {MAX_DELAY} samples.")
     if not math.isfinite(graph.sample_rate) or graph.sample_rate <= 0:
         raise IRError(f"The sample rate {graph.sample_rate!r} must be a positive number of hertz.")
     _check_name("The graph", graph.name)

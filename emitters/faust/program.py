@@ -193,6 +193,7 @@ def _text(
         f"declare name {quoted(graph.name)};",
         'declare description "Written by adac_jax from a JAX model.";',
         f"declare adac_jax_sample_rate {quoted(f'{graph.sample_rate:g}')};",
+        *([f"declare latency_samples {quoted(str(graph.latency))};"] if graph.latency else []),
         "",
     ]
     for name in sorted(writer.helpers):
