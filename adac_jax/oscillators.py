@@ -111,7 +111,7 @@ def _beyond(count: Array) -> Array:
 
 def _count(turns: Array, start: Array, length: int, axis: int) -> Array:
     """The phase in whole steps, which wrap."""
-    return _earlier(_steps(turns), length, axis) + _steps(start - jnp.round(start))
+    return _earlier(_steps(turns), length, axis) + _steps(start - jnp.floor(start + 0.5))
 
 
 def _in_turns(count: Array, dtype: Any) -> Array:

@@ -273,10 +273,11 @@ class Tremolo(Effect):
 class Phaser(Effect):
     """First-order all-pass filters in a row, whose frequency a slow oscillation moves.
 
-    a(t) = (g - 1) / (g + 1), g = tan(π f(t) / fs), f(t) = low (high / low)^((1 + l(t)) / 2);
-    each stage is v[t] = a u[t] + s[t-1], s[t] = u[t] - a v[t]; the first hears x and `feedback`
-    times the last one's previous output, and y = x + mix v. Source: Smith, "An allpass approach to
-    digital phasing and flanging" (ICMC 1984).
+    a(t) = (g - 1) / (g + 1), g(t) = g_low (g_high / g_low)^((1 + l(t)) / 2), where the g of a
+    frequency f is tan(π f / fs): there a stage turns the phase by a quarter. Each stage is
+    v[t] = a u[t] + s[t-1], s[t] = u[t] - a v[t]; the first hears x and `feedback` times the last
+    one's previous output, and y = x + mix v. Source: Smith, "An allpass approach to digital
+    phasing and flanging" (ICMC 1984).
 
     Args:
         channels: N.

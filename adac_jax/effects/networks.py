@@ -13,6 +13,7 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Float
 
+from adac_jax.interop.cells import Recurrent
 from adac_jax.nn.module import Module
 
 
@@ -77,7 +78,7 @@ class LSTMAmplifier(Network):
         positive(hidden=hidden, layers=layers)
         sizes = [self.inputs, *[hidden] * (layers - 1)]
         self.layers = nnx.List(
-            [nnx.RNN(nnx.OptimizedLSTMCell(n, hidden, rngs=rngs)) for n in sizes]
+            [Recurrent(nnx.OptimizedLSTMCell(n, hidden, rngs=rngs), states=2) for n in sizes]
         )
         self.out = nnx.Linear(hidden, 1, rngs=rngs)
 
@@ -150,7 +151,7 @@ class TCNAmplifier(Network):
         receptive: Samples that an output sample hears.
 
     Raises:
-        ValueError: a count is not positive.
+        ValueError: a count is not positive, or there are no dilations.
     """
 
     def __init__(
@@ -164,6 +165,8 @@ class TCNAmplifier(Network):
         rngs: nnx.Rngs,
     ) -> None:
         super().__init__(conditions)
+        if not dilations:
+            raise ValueError(f"`dilations` (={dilations}) must be positive numbers, at least one.")
         positive(
             channels=channels,
             kernel=kernel,

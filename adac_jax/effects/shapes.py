@@ -1,18 +1,39 @@
 """Static curves, and their integrals, for waveshapers.
 
-Each is (f, c, h): a curve with f(0) = 0 and f'(0) = 1, and its integral F(x) = c |x| + h(x), where
-c |x| is what grows: differences of F are then small numbers, or exact ones.
+The integral of a curve is F(x) = c |x| + h(x), where c |x| is what grows: differences of F are then
+small numbers, or exact ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 Curve = Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A curve with f(0) = 0 and f'(0) = 1, and its integral.
+
+    Attributes:
+        f: The curve.
+        growth: c.
+        rest: h.
+        kink: The |x| at which f is not smooth; None: it is everywhere.
+        points: Of a quadrature that is exact, but for rounding, over a smooth piece of length
+            `NEAR`.
+    """
+
+    f: Curve
+    growth: float
+    rest: Curve
+    kink: float | None = None
+    points: int = 5
 
 
 def _tanh_rest(x: Array) -> Array:
@@ -64,48 +85,61 @@ def _arcsinh_rest(x: Array) -> Array:
     return x * jnp.arcsinh(x) - jnp.sqrt(1 + x * x)
 
 
-CURVES: dict[str, tuple[Curve, float, Curve]] = {
-    "tanh": (jnp.tanh, 1.0, _tanh_rest),
-    "hard": (_hard, 1.0, _hard_rest),
-    "cubic": (_cubic, 1.0, _cubic_rest),
-    "rational": (_rational, 1.0, _rational_rest),
-    "algebraic": (_algebraic, 1.0, _algebraic_rest),
-    "arctan": (jnp.arctan, np.pi / 2, _arctan_rest),
-    "arcsinh": (jnp.arcsinh, 0.0, _arcsinh_rest),
+CURVES: dict[str, Shape] = {
+    "tanh": Shape(jnp.tanh, 1.0, _tanh_rest),
+    "hard": Shape(_hard, 1.0, _hard_rest, kink=1.0, points=1),
+    "cubic": Shape(_cubic, 1.0, _cubic_rest, kink=1.5, points=2),
+    "rational": Shape(_rational, 1.0, _rational_rest, kink=0.0),
+    "algebraic": Shape(_algebraic, 1.0, _algebraic_rest),
+    "arctan": Shape(jnp.arctan, np.pi / 2, _arctan_rest),
+    "arcsinh": Shape(jnp.arcsinh, 0.0, _arcsinh_rest),
 }
 """Curves by name: tanh x; x clipped to ±1; x - 4 x³ / 27 up to ±3/2, ±1 beyond; x / (1 + |x|);
 x / √(1 + x²); arctan x; arcsinh x."""
 
 NEAR = 0.125
 """Up to this distance a mean is taken by quadrature."""
-POINTS, WEIGHTS = np.polynomial.legendre.leggauss(5)
 
 
-def quadrature(f: Curve, before: Array, now: Array) -> Array:
-    """The mean of f from one number to another, by Gauss-Legendre quadrature of five points.
+def quadrature(f: Curve, before: Array, now: Array, points: int = 5) -> Array:
+    """The mean of f from one number to another, by Gauss-Legendre quadrature.
 
-    Exact for polynomials up to degree nine.
+    Exact for polynomials of a degree below twice the number of points.
     """
     middle, half = (now + before) / 2, (now - before) / 2
     values = (
         jnp.asarray(w / 2, now.dtype) * f(middle + jnp.asarray(p, now.dtype) * half)
-        for p, w in zip(POINTS, WEIGHTS, strict=True)
+        for p, w in zip(*np.polynomial.legendre.leggauss(points), strict=True)
     )
     return sum(values, jnp.zeros_like(now))
 
 
-def mean(curve: tuple[Curve, float, Curve], before: Array, now: Array) -> Array:
+def mean(shape: Shape, before: Array, now: Array) -> Array:
     """The mean of f from one number to another: (F(b) - F(a)) / (b - a).
 
     That loses all digits where a and b are close; there it is done by quadrature, which is as
     exact. So single precision is kept: an error of some 2^-24 h / `NEAR`.
     """
-    f, c, h = curve
     change = now - before
     far = jnp.abs(change) > NEAR
     safe = jnp.where(far, change, 1)
-    grown = jnp.asarray(c, now.dtype) * (jnp.abs(now) - jnp.abs(before))
-    return jnp.where(far, (grown + (h(now) - h(before))) / safe, quadrature(f, before, now))
+    grown = jnp.asarray(shape.growth, now.dtype) * (jnp.abs(now) - jnp.abs(before))
+    quotient = (grown + (shape.rest(now) - shape.rest(before))) / safe
+    return jnp.where(far, quotient, _nearby(shape, before, now))
 
 
-__all__ = ["CURVES", "mean", "quadrature"]
+def _nearby(shape: Shape, before: Array, now: Array) -> Array:
+    """The mean over at most `NEAR`, within which there is one kink at most: piece by piece."""
+    if shape.kink is None:
+        return quadrature(shape.f, before, now, shape.points)
+    kink = jnp.asarray(shape.kink, now.dtype) * jnp.sign(now + before)
+    cut = jnp.clip(kink, jnp.minimum(before, now), jnp.maximum(before, now))
+    change = now - before
+    share = (cut - before) / jnp.where(change == 0, 1, change)
+    first, second = (
+        quadrature(shape.f, *ends, shape.points) for ends in ((before, cut), (cut, now))
+    )
+    return share * first + (1 - share) * second
+
+
+__all__ = ["CURVES", "Shape", "mean", "quadrature"]

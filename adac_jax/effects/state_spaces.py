@@ -9,15 +9,15 @@ from flax import nnx
 from jax import Array, lax
 from jaxtyping import Float
 
+from adac_jax.effects.effect import Effect
 from adac_jax.effects.networks import Network, positive
-from adac_jax.nn.module import Module
 from adac_jax.nn.parameters import Positive, param
 
 STEPS = (1e-6, 10.0)
 """Bounds of a step Δ."""
 
 
-class S4D(Module):
+class S4D(Effect):
     """A diagonal state space for each channel.
 
     s_n[t] = Ā_n s_n[t-1] + B̄_n u[t], y[t] = 2 Re Σ_n C_n s_n[t] + D u[t], n = 0 … N/2 - 1, with
@@ -44,12 +44,12 @@ class S4D(Module):
         steps: tuple[float, float] = (1e-3, 1e-1),
         rngs: nnx.Rngs,
     ) -> None:
-        positive(channels=channels, states=states)
+        super().__init__(channels)
+        positive(states=states)
         if states % 2:
             raise ValueError(f"`states` (={states}) must be even: they come in conjugate pairs.")
         if not STEPS[0] < steps[0] < steps[1] < STEPS[1]:
             raise ValueError(f"`steps` (={steps}) must be a range within {STEPS}.")
-        self.inputs = self.outputs = channels
         shape = (channels, states // 2)
         low, high = np.log(steps)
         drawn = jax.random.uniform(rngs.params(), (channels, 1))
@@ -66,13 +66,13 @@ class S4D(Module):
 
     def matrices(self) -> tuple[Array, Array]:
         """Ā and C B̄, complex, (channels, N / 2)."""
-        step = self.step()
         A = lax.complex(-jnp.exp(self.decay[...]), self.turn[...])
-        discrete = jnp.exp(A * step)
+        discrete = jnp.exp(A * self.step().astype(A.dtype))
         return discrete, lax.complex(self.real[...], self.imaginary[...]) * (discrete - 1) / A
 
     def __call__(self, x: Float[Array, "*batch time channels"]) -> Array:
         """Processes audio, from rest."""
+        self.check(x)
         A, C = self.matrices()
         parts = (A.real, A.imag, C.real, C.imag, self.direct[...])
         a, b, c, d, direct = (v.astype(x.dtype) for v in parts)

@@ -22,7 +22,8 @@ RESISTORS = np.array(
 """Between which of five nodes R1, R2, the two parts of R3, and R4 are; the last two end at ground
 and at the input."""
 KNOB_RANGE = 1e-3
-"""A knob keeps this far from its ends, where a resistance would be zero."""
+"""A knob keeps this far from its ends, where a resistance would be zero; given, twice as far, where
+its gradient is still felt."""
 
 
 class ToneStack(Effect):
@@ -137,5 +138,6 @@ def _logit(name: str, value: ArrayLike) -> np.ndarray:
     number = initial(name, value, ())
     if not 0 <= number <= 1:
         raise ValueError(f"`{name}` (={value}) must lie in 0 to 1.")
-    inside = np.clip(number, KNOB_RANGE, 1 - KNOB_RANGE)
+    # Where the logistic function, stretched to what a knob keeps, has this value.
+    inside = np.clip((number - KNOB_RANGE) / (1 - 2 * KNOB_RANGE), KNOB_RANGE, 1 - KNOB_RANGE)
     return np.log(inside / (1 - inside))

@@ -22,11 +22,13 @@ class Waveshaper(Effect):
     """A curve: y = g_out (f(g_in x + b) - f(b)).
 
     With `antialias`, f(u[t]) is replaced by its mean while u goes from u[t-1] to u[t] in a straight
-    line, (F(u[t]) - F(u[t-1])) / (u[t] - u[t-1]): a filter on what a continuous signal would give,
-    which takes 20 to 30 dB from aliases, delays by half a sample and, like a mean of two samples,
-    dulls the highest octave. Source: Parker, Zavalishin and Le Bivic, "Reducing the aliasing of
-    nonlinear waveshaping using continuous-time convolution" (DAFx 2016); Bilbao et al.,
-    "Antiderivative antialiasing for memoryless nonlinearities" (IEEE SPL 24(7), 2017).
+    line, (F(u[t]) - F(u[t-1])) / (u[t] - u[t-1]): a filter sinc(f / fs) on what a continuous signal
+    would give. Harmonics just above fs / 2 lose 4 dB by it, those about fs, whose aliases are low,
+    most: a sine of 5 kHz at 20 dB has aliases 6 to 7 dB lower in all, but 28 to 31 dB below 5 kHz.
+    It delays by half a sample and, like a mean of two samples, dulls the highest octave. Source:
+    Parker, Zavalishin and Le Bivic, "Reducing the aliasing of nonlinear waveshaping using
+    continuous-time convolution" (DAFx 2016); Bilbao et al., "Antiderivative antialiasing for
+    memoryless nonlinearities" (IEEE SPL 24(7), 2017).
 
     Args:
         channels: N.
@@ -62,7 +64,7 @@ class Waveshaper(Effect):
         """Processes audio, from rest."""
         self.check(x)
         curve = CURVES[self.curve]
-        f = curve[0]
+        f = curve.f
         bias = self.bias[...].astype(x.dtype)
         u = x * self.drive.amplitude().astype(x.dtype) + bias
         if self.antialias:
