@@ -34,3 +34,25 @@ def burst(length: int, channel: int = 0) -> np.ndarray:
     x = noise(length, channel)
     x[length // 8 :] = 0
     return x
+
+
+def plucked(length: int, sample_rate: float) -> np.ndarray:
+    """Strings plucked four times a second, from 82 to 330 Hz: eleven partials, each decaying.
+
+    Partial k of a string is sin(2π k f t) exp(-(3 + k) t) / k; partials above 0.45 of the rate are
+    left out, and the loudest sample is 1.
+    """
+    t = np.arange(length) / sample_rate
+    x = np.zeros(length)
+    for number in range(int(np.ceil(length * 4 / sample_rate))):
+        begin, f = number / 4, 82.4 * 2 ** (STEPS[number % len(STEPS)] / 12)
+        k = np.arange(1, 12)
+        k = k[k * f < 0.45 * sample_rate, None]
+        since = t[t >= begin] - begin
+        partials = np.sin(2 * np.pi * k * f * since) * np.exp(-(3 + k) * since) / k
+        x[t >= begin] += partials.sum(0)
+    return (x / max(np.max(np.abs(x), initial=0.0), 1e-12))[:, None]
+
+
+STEPS = (0, 7, 12, 16, 19, 12, 24, 3, 10, 15, 5)
+"""Semitones above the lowest string."""
