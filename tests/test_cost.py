@@ -77,3 +77,16 @@ def test_the_exporter_warns_before_it_compiles(monkeypatch, tmp_path):
     with pytest.raises(adac_jax.AdacError, match="not in this test"):
         adac_jax.export(small, tmp_path, inputs=8, name="m", warn=said.append)
     assert not said
+
+
+def test_loops_are_counted_once_for_all_delays_of_a_signal():
+    def model(x):
+        return adac_jax.feedback(
+            lambda u: 0.3 * adac_jax.delay(u, 1) - 0.2 * adac_jax.delay(u, 2), x
+        )
+
+    with jax.enable_x64(True):
+        program = adac_jax.trace(model, inputs=3).program
+    assert faust.cost(program).ports == 3
+    report = adac_jax.verify(model, inputs=3, seconds=0.1)
+    assert report.passed

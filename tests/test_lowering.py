@@ -163,6 +163,10 @@ def test_traced_program_survives_json(name):
 
 
 REFUSED = {
+    "narrow integers": (
+        lambda x: (10 * x).astype(jnp.uint8).astype(x.dtype),
+        "uint8 have no place",
+    ),
     "fft": (lambda x: jnp.fft.rfft(x, axis=0).real[:1] + x, "fft", "whole signal"),
     "reverse": (lambda x: x[::-1], "rev", "reverses time"),
     "mean": (lambda x: x - x.mean(0), "reduce_sum", "all samples"),

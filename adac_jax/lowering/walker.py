@@ -63,6 +63,11 @@ def kind_of(dtype: Any) -> str:
     if jnp.issubdtype(dtype, jnp.floating):
         return "real"
     if jnp.issubdtype(dtype, jnp.integer):
+        if dtype not in (jnp.int32, jnp.int64):
+            raise IRError(
+                f"Signals of the type {dtype} have no place in the IR, whose integers have 32 bits "
+                "and a sign; use int32."
+            )
         return "int"
     if jnp.issubdtype(dtype, jnp.bool_):
         return "bool"

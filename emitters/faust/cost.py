@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from emitters.faust.recursion import open_loops
 from ir.graph import Node, Program
 from ir.ops import OPS, parse_subscripts
 from ir.passes import fold, merge, prune
@@ -23,6 +24,8 @@ FUNCTIONS = frozenset(
 COMPILE = (7e-4, 5e-8)
 """Seconds a product, and a pair of products: of LSTMs of 16 to 40 units, convolution networks of up
 to 13,800 weights and dense loops of 8 to 128 lines; `benchmarks/effects.py` measures them again."""
+PORTS = 3e-5
+"""Seconds a pair of signals that go back in loops: of waveguide meshes of 8 × 8 to 16 × 16."""
 PRODUCT, CALL, OTHER = 4.5e-10, 9e-9, 8e-10
 """Seconds that a product, a call and any other operation take, on one core."""
 
@@ -36,6 +39,7 @@ class Cost:
         calls: Transcendental functions a sample.
         others: Additions, choices, comparisons and so on a sample.
         memory: Samples that delay lines keep.
+        ports: Signals that go back in loops.
         compile_seconds: How long libfaust and LLVM will take.
         real_time: How many times faster than real time one core will run it, in single precision.
     """
@@ -44,6 +48,7 @@ class Cost:
     calls: int
     others: int
     memory: int
+    ports: int
     compile_seconds: float
     real_time: float
 
@@ -72,10 +77,13 @@ def cost(program: Program) -> Cost:
             others += node.type.size
         elif OPS[node.op].family == "elementwise" or node.op in ("sum", "prod", "max", "min"):
             others += max(node.type.size, *(graph.nodes[s].type.size for s in node.inputs))
-    seconds = COMPILE[0] * products + COMPILE[1] * products**2 + 3 * COMPILE[0] * (calls + others)
+    opened = open_loops(graph)
+    ports = sum(opened.graph.nodes[k].type.size for k in opened.graph.inputs[: opened.ports])
+    seconds = COMPILE[0] * products + COMPILE[1] * products**2 + COMPILE[0] * (calls + others)
+    seconds += PORTS * ports**2
     sample = products * PRODUCT + calls * CALL + others * OTHER
     real_time = 1 / max(1e-12, sample * graph.sample_rate)
-    return Cost(products, calls, others, memory, seconds, real_time)
+    return Cost(products, calls, others, memory, ports, seconds, real_time)
 
 
 def _fixed(nodes: tuple[Node, ...]) -> set[int]:

@@ -31,22 +31,24 @@ class Opened:
 
 
 def open_loops(graph: Graph) -> Opened:
-    """Replaces the delays that close loops by ports."""
+    """Replaces the delays that close loops by ports, one for all delays of a signal."""
     cuts = _cuts(graph)
     nodes = list(graph.nodes)
-    ports: list[int] = []
-    for position, k in enumerate(cuts):
+    ports: dict[int, int] = {}
+    for k in cuts:
         node = nodes[k]
-        attributes = (("index", position), ("kind", node.type.kind), ("shape", node.shape))
-        nodes.append(Node("input", (), node.type, attributes, node.name))
-        ports.append(len(nodes) - 1)
-        nodes[k] = _one_less(nodes, node, ports[-1])
+        source = node.inputs[0]
+        if source not in ports:
+            attributes = (("index", len(ports)), ("kind", node.type.kind), ("shape", node.shape))
+            nodes.append(Node("input", (), node.type, attributes, node.name))
+            ports[source] = len(nodes) - 1
+        nodes[k] = _one_less(nodes, node, ports[source])
     for k in graph.inputs:
-        index = graph.nodes[k].int("index") + len(cuts)
+        index = graph.nodes[k].int("index") + len(ports)
         rest = [a for a in graph.nodes[k].attributes if a[0] != "index"]
         nodes[k] = replace(nodes[k], attributes=(("index", index), *rest))
-    outputs = (*(graph.nodes[k].inputs[0] for k in cuts), *graph.outputs)
-    return Opened(replace(graph, nodes=tuple(nodes), outputs=outputs), len(cuts))
+    outputs = (*ports, *graph.outputs)
+    return Opened(replace(graph, nodes=tuple(nodes), outputs=outputs), len(ports))
 
 
 def _one_less(nodes: list[Node], node: Node, port: int) -> Node:
