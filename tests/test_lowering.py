@@ -165,6 +165,7 @@ def test_traced_program_survives_json(name):
 REFUSED = {
     "narrow integers": (
         lambda x: (10 * x).astype(jnp.uint8).astype(x.dtype),
+        "convert_element_type",
         "uint8 have no place",
     ),
     "fft": (lambda x: jnp.fft.rfft(x, axis=0).real[:1] + x, "fft", "whole signal"),
