@@ -203,15 +203,11 @@ def worst(found: dict[str, dict[str, float]]) -> float:
     return decibels(max(parts["all"] for parts in found.values()))
 
 
-def growth(found: dict[str, dict[str, float]]) -> tuple[float, str]:
-    """By how many dB the last second is worse than the first, at most, and with which signal."""
-    changes = {
-        name: decibels(parts["last"]) - decibels(parts["first"])
-        for name, parts in found.items()
-        if parts["last"] and parts["first"]
-    }
-    signal = max(changes, key=changes.__getitem__, default="noise")
-    return changes.get(signal, -np.inf), signal
+def growth(parts: dict[str, float]) -> str:
+    """By how many dB the last second is worse than the first."""
+    if not (parts["first"] and parts["last"]):
+        return "exact"
+    return f"{decibels(parts['last']) - decibels(parts['first']):+.0f}"
 
 
 def decibels(value: float) -> float:
@@ -224,13 +220,12 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
     view = Table(title=note, title_justify="left", show_edge=False, pad_edge=False)
     heads = ("weights", "trace\ns", "text\nkB", "compile\ns", "speed", "target", "FAUST\nsingle")
     view.add_column("model")
-    for head in (*heads, "FAUST\ndouble", "JAX\nfloat32", "growth"):
+    for head in (*heads, "FAUST\ndouble", "JAX\nfloat32", "growth,\nnoise", "growth,\nsweep"):
         view.add_column(head, justify="right")
     for row in rows:
         if "failed" in row:
             view.add_row(row["name"], row["failed"])
             continue
-        change, signal = growth(row["single"])
         missed = "" if worst(row["single"]) <= row["target"] else " !"
         view.add_row(
             row["name"],
@@ -243,7 +238,7 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
             f"{worst(row['single']):.0f}{missed}",
             f"{worst(row['double']):.0f}",
             f"{worst(row['float32']):.0f}",
-            f"{change:+.0f} {signal}",
+            *(growth(row["single"][signal]) for signal in ("noise", "sweep")),
         )
     return view
 

@@ -11,6 +11,7 @@ import pytest
 from effects_models import space
 from effects_plain import CURVES, KINKS, RATE, mean_of, tone_stack_transfer
 from flax import nnx
+from readings import in_faust
 
 import adac_jax
 from adac_jax import effects
@@ -244,6 +245,22 @@ def test_means_are_means_however_close_the_ends_and_across_kinks(curve, dtype):
     # (x arcsinh x), over a distance of an eighth or more.
     rest = 150.0 if curve == "arcsinh" else 6.0
     assert np.max(np.abs(found - expected)) <= 12 * rest * eps / shapes.NEAR
+
+
+@pytest.mark.parametrize("curve", ["tanh", "hard", "cubic", "algebraic"])
+def test_means_far_out_keep_single_precision_in_faust(curve):
+    """FAUST's compiler may round u once in u[t] - u[t-1] and twice in |u[t]|: none of it shows.
+
+    At 36 dB u is up to 63, whose rounding, 2^-24 63, over an eighth would be 3e-5.
+    """
+    module = effects.Waveshaper(curve=curve, drive_db=36.0)
+    program = adac_jax.trace(module).program
+    x = np.random.default_rng(2).uniform(-1, 1, (20000, 1)).astype(np.float32)
+    expected = run(module, x.astype(np.float64))
+    (found,) = in_faust(program, [x.astype(np.float64)], len(x), "single")
+    # Four roundings of the rest of the integral, below 1, over an eighth; four of the result; and
+    # those of u, by which the mean moves at most twice as far at either end, relatively.
+    assert np.max(np.abs(found - expected)) <= (4 / shapes.NEAR + 4 + 4) * 2.0**-24
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -118,14 +118,16 @@ def mean(shape: Shape, before: Array, now: Array) -> Array:
     """The mean of f from one number to another: (F(b) - F(a)) / (b - a).
 
     That loses all digits where a and b are close; there it is done by quadrature, which is as
-    exact. So single precision is kept: an error of some 2^-24 h / `NEAR`.
+    exact. Of what grows, (|b| - |a|) / (b - a) is written as (a + b) / (|a| + |b|), so that far out
+    nothing is lost in differences of large numbers. So single precision is kept: an error of some
+    2^-24 h / `NEAR`.
     """
     change = now - before
     far = jnp.abs(change) > NEAR
-    safe = jnp.where(far, change, 1)
-    grown = jnp.asarray(shape.growth, now.dtype) * (jnp.abs(now) - jnp.abs(before))
-    quotient = (grown + (shape.rest(now) - shape.rest(before))) / safe
-    return jnp.where(far, quotient, _nearby(shape, before, now))
+    both = jnp.where(far, jnp.abs(now) + jnp.abs(before), 1)
+    grown = jnp.asarray(shape.growth, now.dtype) * ((now + before) / both)
+    rest = (shape.rest(now) - shape.rest(before)) / jnp.where(far, change, 1)
+    return jnp.where(far, grown + rest, _nearby(shape, before, now))
 
 
 def _nearby(shape: Shape, before: Array, now: Array) -> Array:
