@@ -48,15 +48,3 @@ class Effect(Module):
         if not isinstance(channels, int) or channels < 1:
             raise ValueError(f"`channels` (={channels}) must be a positive number.")
         self.inputs = self.outputs = channels
-
-    def check(self, x: Array) -> None:
-        """Refuses audio of another number of channels.
-
-        Raises:
-            ValueError: x is not (..., time, inputs).
-        """
-        if x.ndim < 2 or x.shape[-1] != self.inputs:
-            raise ValueError(
-                f"{type(self).__name__} takes audio of shape (..., time, {self.inputs}), "
-                f"not {x.shape}."
-            )

@@ -31,6 +31,18 @@ class Module(nnx.Module):
         """Processes audio, from rest."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it does to audio.")
 
+    def check(self, x: Array) -> None:
+        """Refuses audio of another number of channels.
+
+        Raises:
+            ValueError: x is not (..., time, inputs).
+        """
+        if x.ndim < 2 or x.shape[-1] != self.inputs:
+            raise ValueError(
+                f"{type(self).__name__} takes audio of shape (..., time, {self.inputs}), "
+                f"not {x.shape}."
+            )
+
 
 class Filter(Module):
     """One filter a channel, or a matrix of filters.
@@ -53,14 +65,6 @@ class Filter(Module):
             return function(x, axis=-2)
         spread = jnp.broadcast_to(x[..., None, :], (*x.shape[:-1], *self.channels))
         return jnp.sum(function(spread, axis=-3), axis=-1)
-
-    def check(self, x: Array) -> None:
-        """Refuses audio of another number of channels."""
-        if x.ndim < 2 or x.shape[-1] != self.inputs:
-            raise ValueError(
-                f"{type(self).__name__} takes audio of shape (..., time, {self.inputs}), "
-                f"not {x.shape}."
-            )
 
 
 def channel_shape(channels: Channels) -> tuple[int, ...]:
