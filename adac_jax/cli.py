@@ -10,10 +10,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from adac_jax import interop
 from adac_jax.checkpoints import load_weights
 from adac_jax.command_line import ShowTraceback, fail, list_files, run
 from adac_jax.errors import AdacError
-from adac_jax.exporting import KNOWN, Exported, Precision, export
+from adac_jax.exporting import KNOWN, Exported, Precision, export, file_stem
 from adac_jax.loading import load
 from adac_jax.presets import hall
 from adac_jax.table import table
@@ -77,7 +78,8 @@ def command(
         typer.Option(min=1, help="Hertz; the model's own, or 48000, if not given."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Name of the model and its files; its class if not given.")
+        str | None,
+        typer.Option(help="Name of the model and its files; its class, or file, if not given."),
     ] = None,
     inputs: Annotated[
         int | None,
@@ -123,7 +125,7 @@ def command(
             exported = export(
                 found,
                 out,
-                name=name,
+                name=name or _name(model, found),
                 inputs=inputs,
                 sample_rate=sample_rate,
                 seconds=seconds,
@@ -145,6 +147,13 @@ def _model(text: str | None, weights: Path | None, sample_rate: float | None) ->
     if weights is not None:
         load_weights(found, weights)
     return found
+
+
+def _name(text: str | None, found: Any) -> str | None:
+    """What a network that came as a file is called after."""
+    if text is None or isinstance(found, Program) or not text.endswith(interop.SUFFIXES):
+        return None
+    return file_stem(Path(text).stem)
 
 
 def _latency(text: str) -> Latency:

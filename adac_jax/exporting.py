@@ -145,7 +145,7 @@ def export(
         begun = time.perf_counter()
         stage("tracing")
         traced, program = _traced(model, parameters, inputs, sample_rate, name, latency)
-        stem = name or _stem(program.graph.name)
+        stem = name or file_stem(program.graph.name)
         estimate = faust.cost(program)
         for text in warnings_for(estimate):
             warn(text)
@@ -221,7 +221,7 @@ def _required(report: Report, precision: Precision) -> Report:
     return dataclasses.replace(report, checks=checks)
 
 
-def _stem(name: str) -> str:
+def file_stem(name: str) -> str:
     """A file name from a model's name, whatever it holds."""
     return re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).strip("._-")[:100] or "model"
 
