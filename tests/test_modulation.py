@@ -67,6 +67,11 @@ def only_the_numerator_moves(x):
     return adac_jax.lfilter(b, jnp.array([2.0, -1.0, 0.25]), x)
 
 
+def moving_taps(x):
+    s = lfo(x)
+    return adac_jax.fir(x, jnp.stack([s, 1 - s, 0.5 * x[:, ::-1], 0.25 * s * s]))
+
+
 def moving_sosfilt(x):
     s = lfo(x)
     one = jnp.ones_like(s)
@@ -123,7 +128,7 @@ def hash_of_bits(x):
 
 CASES = {f.__name__: f for f in (
     chorus, vibrato_of_each_channel, flanger_in_a_loop, moved_by_whole_samples, moving_lfilter,
-    only_the_numerator_moves, moving_sosfilt, wah, table_at_a_phase, row_of_a_table,
+    only_the_numerator_moves, moving_taps, moving_sosfilt, wah, table_at_a_phase, row_of_a_table,
     entries_for_each_channel, channel_by_a_signal, channel_by_vmap, frequency_modulation,
     with_noise, hash_of_bits,
 )}  # fmt: skip
@@ -178,10 +183,14 @@ def test_a_moving_filter_is_its_difference_equation():
         v = sum(b[k, t] * x[t - k] for k in range(3) if t >= k)
         y[t] = (v - sum(a[k, t] * y[t - k] for k in (1, 2) if t >= k)) / a[0, t]
     with jax.enable_x64(True):
+        plain = np.asarray(adac_jax.fir(jnp.asarray(x), jnp.asarray(b)))
         found = np.asarray(adac_jax.lfilter(jnp.asarray(b), jnp.asarray(a), jnp.asarray(x)))
         sections = jnp.concatenate([jnp.asarray(b), jnp.asarray(a)])[None]
         cascade = np.asarray(adac_jax.sosfilt(sections, jnp.asarray(x)))
     assert np.max(np.abs(found - y)) <= TOLERANCE * np.max(np.abs(y))
+    heard = [np.concatenate([np.zeros((k, 2)), x[: LENGTH - k]]) for k in range(3)]
+    taps = sum(h * v for h, v in zip(b, heard, strict=True))
+    assert np.max(np.abs(plain - taps)) <= TOLERANCE
     assert np.max(np.abs(cascade - y)) <= TOLERANCE * np.max(np.abs(y))
 
 

@@ -76,13 +76,17 @@ def fir(
 
     Args:
         x: Audio.
-        taps: (count,) for all channels or (count, *channels).
+        taps: (count,) for all channels, (count, *channels), or (count, *axes of x): then they are
+            signals, taps[k, t, i] at sample t, of which each costs a product of signals.
         axis: The time axis.
 
     Raises:
         ValueError: the shapes do not fit.
     """
     axis = normal_axis("fir", x, axis)
+    if np.ndim(taps) == x.ndim + 1:
+        moving = _moving("taps", taps, 1, x, axis, None)
+        return moving_lfilter(moving, jnp.ones((1,), x.dtype), x, axis)
     h = _coefficients("taps", taps, 1, x, axis)
     return fir_p.bind(x, h, axis=axis, reverse=False)
 
