@@ -34,7 +34,8 @@ class ToneStack(Effect):
     ground; C3 is at the wiper of R3, the output at that of R1. The capacitors' voltages v obey
     v̇ = A v + B x, y = c v + d x, which the trapezoidal rule turns into
 
-        v[t] - v[t-1] = (I - A / 2 fs)^-1 (A v[t-1] + B (x[t] + x[t-1]) / 2) / fs:
+        δ[t] = (I - A / 2 fs)^-1 (A s[t-1] + B x[t]) / 2 fs,
+        v[t] = s[t-1] + δ[t],  s[t] = v[t] + δ[t]:
 
     steps, which single precision holds. Knobs and components are trained; the circuit is passive
     whatever they are. Source of the circuit: Yeh and Smith, "Discretization of the '59 Fender
@@ -119,17 +120,17 @@ class ToneStack(Effect):
         A, B, c, d = self.circuit()
         half = A / (2 * self.sample_rate)
         inverse = jnp.linalg.inv(jnp.eye(3, dtype=A.dtype) - half)
-        step_by = (inverse @ A / self.sample_rate).astype(x.dtype)
+        step_by = (inverse @ A / (2 * self.sample_rate)).astype(x.dtype)
         enter = (inverse @ B / (2 * self.sample_rate)).astype(x.dtype)
         c, d = c.astype(x.dtype), d.astype(x.dtype)
 
-        def step(carry: tuple[Array, Array], now: Array):
-            v, before = carry
-            v = v + (v @ step_by.T + (now + before)[..., None] * enter)
-            return (v, now), v
+        def step(s: Array, now: Array) -> tuple[Array, Array]:
+            change = s @ step_by.T + now[..., None] * enter
+            v = s + change
+            return v + change, v
 
         entering = jnp.moveaxis(x, -2, 0)
-        rest = (jnp.zeros((*entering.shape[1:], 3), x.dtype), jnp.zeros_like(entering[0]))
+        rest = jnp.zeros((*entering.shape[1:], 3), x.dtype)
         voltages = jnp.moveaxis(lax.scan(step, rest, entering)[1], 0, -3)
         return voltages @ c + d * x
 
