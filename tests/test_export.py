@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -570,3 +571,13 @@ def test_the_hall_on_recordings(data_folder, tmp_path, name):
     assert found.decayed
     assert 0.5 < found.tail < 3
     assert found.notes == ()
+
+
+def test_the_module_is_called_like_the_function(tmp_path):
+    """`import adac_jax.export` puts the module where the function was."""
+    importlib.import_module("adac_jax.export")
+    importlib.import_module("adac_jax.fit")
+    with pytest.raises(adac_jax.AdacError, match="seconds"):
+        adac_jax.export(lambda x: x, tmp_path, inputs=1, seconds=-1)
+    with pytest.raises(adac_jax.AdacError, match="does not exist"):
+        adac_jax.fit(tmp_path / "no.wav", tmp_path)
