@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -277,3 +279,16 @@ def test_a_diagonal_state_space_is_a_convolution(channels):
         expected = np.convolve(x[:, i], kernel[i])[: len(x)]
         # Twenty roundings a step of states below 20, none of which is forgotten in 500 samples.
         assert np.max(np.abs(y[:, i] - expected)) <= 20 * 500 * 20 * EPS
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_page_run(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[1] / "docs" / "effects.md").read_text("utf-8")
+    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(examples) == 10
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
+        for example in examples:
+            exec(compile(example, "effects.md", "exec"), names)
+    assert (tmp_path / "out" / "amplifier" / "GrayBoxAmplifier.dsp").is_file()
