@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -26,11 +27,14 @@ def _double():
         yield
 
 
-# Chains of all the others take minutes of compiling: their derivatives are not for every run.
-CHAINS = ("gray_box_amplifier", "wiener_hammerstein")
-DERIVED = [
-    pytest.param(name, marks=pytest.mark.slow) if name in CHAINS else name for name in MODELS
-]
+# Chains of all the others, and networks whose parts are tested alone, take long to compile: their
+# derivatives and batches are not for every run.
+LARGE = ("gray_box_amplifier", "wiener_hammerstein", "s4d_amplifier", "tcn", "learned curve")
+
+
+def some(names: Iterable[str]) -> list[Any]:
+    """The names, of which the large ones are marked slow."""
+    return [pytest.param(n, marks=pytest.mark.slow) if n in LARGE else n for n in names]
 
 
 @functools.cache
@@ -45,7 +49,7 @@ def output(name: str) -> tuple[np.ndarray, np.ndarray]:
     """The example's signal, and what JAX makes of it."""
     _, graph, state = made(name)
     x = MODELS[name].signal()
-    if name in CHAINS:
+    if name in LARGE:
         run = jax.jit(lambda s, v: nnx.merge(graph, s)(v), compiler_options=FAST)
         return x, np.asarray(run(state, jnp.asarray(x)))
     (_, y), _ = value_and_gradient(name)((state, jnp.asarray(x)))
@@ -93,7 +97,7 @@ def rate_of(module: Any) -> float:
     return float(module.lfo.rate()[0]) if hasattr(module, "lfo") else 0.0
 
 
-@pytest.mark.parametrize("name", DERIVED)
+@pytest.mark.parametrize("name", some(MODELS))
 def test_gradients_are_those_of_differences(name):
     """Of every parameter's first number, and of x along a random direction.
 
@@ -136,7 +140,7 @@ def test_gradients_are_those_of_differences(name):
 BATCHED = [n for n in MODELS if n.removesuffix(" averaged") not in CURVES or n == "hard averaged"]
 
 
-@pytest.mark.parametrize("name", BATCHED)
+@pytest.mark.parametrize("name", some(BATCHED))
 def test_batches_are_their_parts(name):
     """Leading axes, and `vmap`."""
     example = MODELS[name]
