@@ -125,7 +125,7 @@ def command(
             exported = export(
                 found,
                 out,
-                name=name or _name(model, found),
+                name=_name(model, found) if name is None else name,
                 inputs=inputs,
                 sample_rate=sample_rate,
                 seconds=seconds,

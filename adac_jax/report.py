@@ -65,8 +65,8 @@ class Report:
         timings: Seconds spent: "trace", "emit", "compile single", "compile double", and
             "× real time", FAUST's speed in single precision.
         versions: Of what was used.
-        latency: Samples that a host has to make up for.
         traces: Impulse responses for the figure, by reading, (time, outputs); not in the JSON.
+        latency: Samples that a host has to make up for.
     """
 
     name: str
@@ -78,8 +78,8 @@ class Report:
     checks: tuple[Check, ...]
     timings: dict[str, float]
     versions: dict[str, str]
-    latency: int = 0
     traces: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    latency: int = 0
 
     @property
     def passed(self) -> bool:

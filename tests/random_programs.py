@@ -196,7 +196,8 @@ class Grower:
     def integer(self) -> int:
         op = self.one("add", "sub", "mul", "div", "rem", "neg", "abs", "sign", "maximum", "minimum",
                       "and", "or", "xor", "not", "integer_pow", "convert", "lt", "eq", "select",
-                      "sum", "prod", "einsum", "max")  # fmt: skip
+                      "sum", "prod", "einsum", "max", "shift_left", "shift_right_arithmetic",
+                      "shift_right_logical")  # fmt: skip
         x = self.pick("int")
         y = self.pick("int", self.shape(x))
         if op == "convert":
@@ -246,7 +247,7 @@ class Grower:
         pool = self.one("smooth", "smooth", "eighths", "int", "bool")
         x = self.pick(pool)
         shape = self.shape(x)
-        op = self.one("reshape", "transpose", "broadcast", "slice", "concatenate", "take")
+        op = self.one("reshape", "transpose", "broadcast", "slice", "concatenate", "take", "lookup")
         if op == "reshape":
             k = self.apply(op, x, shape=(*shape[::-1], 1))
         elif op == "transpose":
@@ -259,6 +260,8 @@ class Grower:
             limit = tuple(self.number(a, n) for a, n in zip(start, shape, strict=True))
             stride = tuple(self.one(1, 2) for _ in shape)
             k = self.apply(op, x, start=start, limit=limit, stride=stride)
+        elif op == "lookup":
+            return self.lookup(pool, x)
         elif op == "concatenate" and shape:
             k = self.apply(op, x, x, axis=self.number(0, len(shape) - 1))
         else:
@@ -267,6 +270,26 @@ class Grower:
             indices = tuple(self.number(0, size - 1) for _ in range(count))
             k = self.apply("take", x, shape=(count,), indices=indices)
         return self.keep(pool, k) if self.b.type(k).size <= 12 else self.keep(pool, x)
+
+    def lookup(self, pool: str, x: int) -> int:
+        """One of five numbers, or one of two signals, by an integer that may be beyond the ends."""
+        if self.one(True, False):
+            table = self.coefficient(self.rng.integers(-8, 9, 5) / 8)
+            return self.keep("eighths", self.apply("lookup", table, self.pick("int")))
+        shape = self.shape(x)
+        index = self.pick("int", shape)
+        if self.shape(index) != shape:
+            index = self.apply("broadcast", index, shape=shape, axes=())
+        rows = [self.apply("reshape", k, shape=(1, *shape)) for k in (x, self.same(pool, x))]
+        table = self.apply("concatenate", *rows, axis=0)
+        return self.keep(pool, self.apply("lookup", table, index))
+
+    def same(self, pool: str, x: int) -> int:
+        """A signal of a pool that has the shape of another one."""
+        shape, found = self.shape(x), self.pick(pool, self.shape(x))
+        if self.shape(found) == shape:
+            return found
+        return self.apply("broadcast", found, shape=shape, axes=())
 
     def reduce(self) -> int:
         x = self.real()
