@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+import adac_jax
 import ir
 from adac_jax import blocks
 from adac_jax.blocks.reading import Plan
@@ -29,6 +30,23 @@ def interpreted(program: ir.Program, inputs: Sequence[np.ndarray], length: int) 
     """The reference."""
     ir.verify_program(program)
     return run_for(program, length, *inputs)
+
+
+def compared_with_jax(
+    function: Callable[[jax.Array], jax.Array],
+    x: np.ndarray,
+    tolerance: float,
+    readings: Sequence[Callable[..., Outputs]] = (),
+) -> np.ndarray:
+    """What a function of audio gives in float64, which its graph must give by each reading too."""
+    with jax.enable_x64(True):
+        program = adac_jax.trace(function, inputs=x.shape[1]).program
+        expected = np.asarray(function(jax.numpy.asarray(x)))
+    for reading in (interpreted, *readings):
+        (found,) = reading(program, [x], len(x))
+        assert found.shape == expected.shape
+        assert np.max(np.abs(found - expected)) <= tolerance
+    return expected
 
 
 def arrays(values: Sequence[np.ndarray], dtype: type = np.float64) -> list[jax.Array]:

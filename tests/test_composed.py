@@ -7,10 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-from readings import in_faust
-
-import adac_jax
-import ir
+from readings import compared_with_jax, in_faust
 
 LENGTH = 40
 # Float64, at most a few dozen operations on numbers below 8: 100 * 8 * 2^-53 = 9e-14.
@@ -74,12 +71,4 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_graph_computes_what_jax_computes(name):
-    x = noise()
-    with jax.enable_x64(True):
-        program = adac_jax.trace(CASES[name], inputs=5).program
-        expected = np.asarray(CASES[name](jnp.asarray(x)))
-    (found,) = ir.run(program, x)
-    assert found.shape == expected.shape
-    assert np.max(np.abs(found - expected)) <= TOLERANCE
-    (found,) = in_faust(program, [x], LENGTH)
-    assert np.max(np.abs(found - expected)) <= TOLERANCE
+    compared_with_jax(CASES[name], noise(), TOLERANCE, (in_faust,))

@@ -11,6 +11,7 @@ import pytest
 import test_composed
 import test_recurrences
 from jax import lax
+from readings import compared_with_jax
 
 import adac_jax
 import ir
@@ -146,13 +147,7 @@ def noise(channels: int = 3, length: int = LENGTH) -> np.ndarray:
 
 @pytest.mark.parametrize("name", CASES)
 def test_graph_computes_what_jax_computes(name):
-    x = noise()
-    with jax.enable_x64(True):
-        program = adac_jax.trace(CASES[name], inputs=3).program
-        expected = np.asarray(CASES[name](jnp.asarray(x)))
-    (found,) = ir.run(program, x)
-    assert found.shape == expected.shape
-    assert np.max(np.abs(found - expected)) <= TOLERANCE
+    compared_with_jax(CASES[name], noise(), TOLERANCE)
 
 
 @pytest.mark.parametrize("name", CASES)

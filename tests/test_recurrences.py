@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import linen, nnx
 from jax import lax
-from readings import in_blocks, in_faust
+from readings import compared_with_jax, in_blocks, in_faust
 
 import adac_jax
 import ir
@@ -175,15 +175,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_graph_computes_what_jax_computes(name):
-    x = noise()
-    with jax.enable_x64(True):
-        program = adac_jax.trace(CASES[name], inputs=3).program
-        expected = np.asarray(CASES[name](jnp.asarray(x)))
-    (found,) = ir.run(program, x)
-    assert np.max(np.abs(found - expected)) <= TOLERANCE
-    for reading in (in_blocks, in_faust):
-        (found,) = reading(program, [x], LENGTH)
-        assert np.max(np.abs(found - expected)) <= TOLERANCE
+    compared_with_jax(CASES[name], noise(), TOLERANCE, (in_blocks, in_faust))
 
 
 class Recurrent(nnx.Module):

@@ -14,6 +14,17 @@ LOUDEST = 0.99
 """Largest gain of a loop that is given."""
 
 
+def positive(**counts: int) -> None:
+    """Refuses counts that are none.
+
+    Raises:
+        ValueError: one is not a positive number.
+    """
+    for name, value in counts.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"`{name}` (={value}) must be a positive number.")
+
+
 class LoopGain(nnx.Module):
     """The gain of a loop, below 1 in magnitude whatever its parameter, its inverse tanh, is.
 
@@ -45,6 +56,5 @@ class Effect(Module):
     """
 
     def __init__(self, channels: int) -> None:
-        if not isinstance(channels, int) or channels < 1:
-            raise ValueError(f"`channels` (={channels}) must be a positive number.")
+        positive(channels=channels)
         self.inputs = self.outputs = channels

@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from adac_jax import primitives
-from adac_jax.effects.effect import Effect, LoopGain
+from adac_jax.effects.effect import Effect, LoopGain, positive
 from adac_jax.nn.parameters import Frequency, Positive, initial, param, positive_rate
 from adac_jax.oscillators import Wave, oscillator
 
@@ -310,8 +310,7 @@ class Phaser(Effect):
         sample_rate: float,
     ) -> None:
         super().__init__(channels)
-        if not isinstance(stages, int) or stages < 1:
-            raise ValueError(f"`stages` (={stages}) must be a positive number.")
+        positive(stages=stages)
         self.stages = stages
         self.low = Frequency(low, (1,), sample_rate, "low")
         self.high = Frequency(high, (1,), sample_rate, "high")

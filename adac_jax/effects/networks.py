@@ -13,6 +13,7 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Float
 
+from adac_jax.effects.effect import positive
 from adac_jax.interop.cells import Recurrent
 from adac_jax.nn.module import Module
 
@@ -42,17 +43,6 @@ class Network(Module):
                 f"{type(self).__name__} takes (..., time, {self.inputs}): audio, and "
                 f"{self.inputs - 1} knobs; not {x.shape}."
             )
-
-
-def positive(**counts: int) -> None:
-    """Refuses counts that are none.
-
-    Raises:
-        ValueError: one is not a positive number.
-    """
-    for name, value in counts.items():
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"`{name}` (={value}) must be a positive number.")
 
 
 class LSTMAmplifier(Network):
@@ -191,4 +181,4 @@ class TCNAmplifier(Network):
         return self.out(heard).reshape(*x.shape[:-1], 1)
 
 
-__all__ = ["ConvolutionLayer", "LSTMAmplifier", "Network", "TCNAmplifier", "positive"]
+__all__ = ["ConvolutionLayer", "LSTMAmplifier", "Network", "TCNAmplifier"]

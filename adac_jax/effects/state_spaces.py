@@ -9,8 +9,8 @@ from flax import nnx
 from jax import Array, lax
 from jaxtyping import Float
 
-from adac_jax.effects.effect import Effect
-from adac_jax.effects.networks import Network, positive
+from adac_jax.effects.effect import Effect, positive
+from adac_jax.effects.networks import Network
 from adac_jax.nn.parameters import Positive, param
 
 STEPS = (1e-6, 10.0)

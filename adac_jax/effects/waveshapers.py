@@ -106,7 +106,7 @@ class LearnedWaveshaper(Effect):
         self.antialias = bool(antialias)
 
     def curve(self, x: Array) -> Array:
-        """F of each number."""
+        """The network's output for each number."""
         h = x[..., None]
         for k, layer in enumerate(self.layers):
             h = layer(h if k == 0 else jnp.tanh(h))

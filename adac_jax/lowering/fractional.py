@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
-import jax
-
-from adac_jax._compat import JaxprEqn, open_jaxpr, source_info_util
+from adac_jax._compat import JaxprEqn, source_info_util
 from adac_jax.lowering.values import Value
 from adac_jax.lowering.walker import Walker, rule
 from adac_jax.primitives.fractional_delay import decompose
@@ -15,10 +12,7 @@ from adac_jax.primitives.fractional_delay import decompose
 
 @rule("fractional_delay")
 def _fractional_delay(w: Walker, eqn: JaxprEqn, *values: Value) -> Value:
-    avals: list[Any] = [atom.aval for atom in eqn.invars]
-    specs = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals]
+    avals = [atom.aval for atom in eqn.invars]
     # The equations inside carry the user's line of this one, which is what a refusal names.
-    with source_info_util.user_context(eqn.source_info.traceback):
-        jaxpr = jax.make_jaxpr(partial(decompose, **eqn.params))(*specs)
-    with w.scope(w.label()):
-        return w.walk(*open_jaxpr(jaxpr), values)[0]
+    with w.scope(w.label()), source_info_util.user_context(eqn.source_info.traceback):
+        return w.call(partial(decompose, **eqn.params), values, avals)[0]
