@@ -1,0 +1,228 @@
+"""Is a loop stable? Told without the certificate: by poles, by long simulation, and by attack.
+
+And whether what a certificate says of it is false: a `stable` that is not, an `unstable` that is
+not, a peak that is passed, a decay that takes longer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from adversarial_case import Loop
+from stability_attack import attack
+from stability_machine import Machine
+from stability_poles import poles
+from stability_walk import NotLinearError, StateSpace, state_space
+
+import ir
+
+Array = np.ndarray
+DOUBLINGS = 20
+"""A long simulation lasts 2^20 samples: 22 seconds at 48 kHz."""
+CROSS_CHECKED = 160
+"""Up to so many states, what is known by construction is compared with poles as well."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is true of a loop.
+
+    Attributes:
+        truth: "stable", "unstable", "marginal", "bounded", "undecided" or "unknown"; see `Loop`.
+        why: How that is known.
+        radius: Magnitude of the outermost pole; NaN where there are none.
+        frequency: Of that pole, in cycles a sample.
+        growth: Logarithm of what became of the largest state over 2^20 samples; NaN if not run.
+    """
+
+    truth: str
+    why: str
+    radius: float = math.nan
+    frequency: float = math.nan
+    growth: float = math.nan
+
+
+def judge(loop: Loop, effort: float = 1.0) -> Judgement:
+    """Judges a loop.
+
+    Raises:
+        AssertionError: two ways of judging contradict each other.
+    """
+    if loop.linear or loop.truth == "poles":
+        return _linear(loop)
+    space = _space(loop.program)
+    if space is not None:
+        # Known by construction, but of few states: poles must say the same.
+        found = _linear(loop)
+        assert found.truth in (loop.truth, "undecided"), (loop.family, loop.why, found)
+        return Judgement(loop.truth, loop.why, found.radius, found.frequency, found.growth)
+    if loop.truth != "unknown":
+        return Judgement(loop.truth, loop.why)
+    found = attack(loop.program, effort=effort)
+    if found.grown:
+        return Judgement("unstable", f"attacked by {found.how}, {found.time} samples")
+    return Judgement("unknown", loop.why)
+
+
+def _space(program: ir.Program) -> StateSpace | None:
+    try:
+        space = state_space(program)
+    except NotLinearError:
+        return None
+    return space if len(space.A) <= CROSS_CHECKED else None
+
+
+def _linear(loop: Loop) -> Judgement:
+    space = state_space(loop.program)
+    found = poles(loop.program, space)
+    growth = long_run(space.A)
+    # Rounding in the products moves the growth; poles within 1e-5 of the circle it does not judge.
+    if abs(math.log(max(found.radius, 1e-300))) > 1e-5 and found.verdict in ("stable", "unstable"):
+        agrees = growth < 0 if found.verdict == "stable" else growth > 0
+        # Far from normal, a slow decay may still stand above where it began.
+        slow = abs(math.log(found.radius)) * 2**DOUBLINGS < 100
+        assert agrees or slow, (loop.family, found, growth)
+    why = f"outermost pole {found.radius!r}" + (", exact" if found.exact else "")
+    return Judgement(found.verdict, why, found.radius, found.frequency, growth)
+
+
+def long_run(A: Array) -> float:
+    """log of the norm of A^(2^20): 2^20 samples of silence from every state at once."""
+    total = 0.0
+    for _ in range(DOUBLINGS):
+        size = float(np.max(np.abs(A), initial=0.0))
+        if size == 0:
+            return -math.inf
+        A = A / size
+        A = A @ A
+        total = 2 * (total + math.log(size))
+    size = float(np.max(np.abs(A), initial=0.0))
+    return total + math.log(size) if size else -math.inf
+
+
+# What a certificate says.
+
+
+def falsehoods(
+    loop: Loop,
+    judgement: Judgement,
+    verdict: str,
+    peaks: Sequence[float],
+    decay_seconds: float,
+    effort: float = 1.0,
+) -> list[str]:
+    """What is false in a certificate's word, in sentences; empty if nothing is.
+
+    Args:
+        loop: What was certified.
+        judgement: What is true of it.
+        verdict: "stable", "lossless", "unstable" or "unproven".
+        peaks: Bounds on the magnitude of each output for inputs within ±1.
+        decay_seconds: Bound on the time in which what was heard falls by 60 dB.
+        effort: Of the attack.
+    """
+    truth, found = judgement.truth, []
+    if verdict == "stable" and truth in ("unstable", "marginal"):
+        found.append(f"called stable, but {truth}: {judgement.why}")
+    if verdict == "unstable" and truth in ("stable", "marginal"):
+        found.append(f"called unstable, but {truth}: {judgement.why}")
+    if verdict == "lossless" and truth == "unstable":
+        found.append(f"called lossless, but unstable: {judgement.why}")
+    if verdict != "stable" or found:
+        return found
+    if not all(math.isfinite(p) for p in peaks):
+        found.append(f"called stable, but the peaks are {peaks}")
+    space = _space(loop.program)
+    if space is not None:
+        found += _linear_peak(space, loop.program, peaks)
+        found += _linear_decay(space, loop.program, decay_seconds)
+        return found
+    attacked = attack(loop.program, peaks, effort=effort)
+    if attacked.found:
+        found.append(
+            f"called stable, but {attacked.how} reach {attacked.peaks} over {tuple(peaks)} "
+            f"after {attacked.time} samples"
+        )
+    late = _remembers(loop.program, decay_seconds)
+    if late is not None:
+        found.append(f"forgets in {decay_seconds} s, it says, but {late}")
+    return found
+
+
+def _sizes(program: ir.Program) -> list[int]:
+    return [program.graph.nodes[k].type.size for k in program.graph.outputs]
+
+
+def worst_peaks(space: StateSpace, length: int) -> Array:
+    """The most each scalar output reaches in `length` samples: input sign(h[T - t]) gives it."""
+    inputs = space.B.shape[1] - 1
+    state = space.B[:, :inputs]
+    total = np.abs(space.D[:, :inputs]).sum(1)
+    # What comes from initial values and from offsets adds to it at each T.
+    free, best = space.x0, np.zeros(len(space.C))
+    for _ in range(length):
+        best = np.maximum(best, total + np.abs(space.C @ free + space.D[:, -1]))
+        total = total + np.abs(space.C @ state).sum(1)
+        state = space.A @ state
+        free = space.A @ free + space.B[:, -1]
+    return best
+
+
+def _linear_peak(space: StateSpace, program: ir.Program, peaks: Sequence[float]) -> list[str]:
+    worst = worst_peaks(space, 3000 if len(space.A) < 60 else 1000)
+    ends = np.cumsum(_sizes(program))
+    tops = [float(part.max(initial=0.0)) for part in np.split(worst, ends[:-1])]
+    # 3,000 products of matrices of up to 160 states, each to 1e-16.
+    return [f"an input within ±1 reaches {top!r} over the peak {peak!r}"
+            for top, peak in zip(tops, peaks, strict=True) if top > peak * (1 + 1e-9) + 1e-12]  # fmt: skip
+
+
+def _linear_decay(space: StateSpace, program: ir.Program, seconds: float) -> list[str]:
+    """The impulse response must stay 60 dB below its largest value after `seconds`."""
+    if not math.isfinite(seconds):
+        return ["called stable, but it never decays"]
+    begin = int(math.ceil(seconds * program.graph.sample_rate))
+    states, inputs = len(space.A), space.B.shape[1] - 1
+    X, top = space.B[:, :inputs], np.abs(space.D[:, :inputs])
+    for _ in range(min(begin, 600) + 1):
+        top = np.maximum(top, np.abs(space.C @ X))
+        X = space.A @ X
+    X = np.linalg.matrix_power(space.A, begin) @ space.B[:, :inputs]
+    for t in range(states + 1):
+        now = np.abs(space.C @ X)
+        # A late response is known to within the rounding of the products before it.
+        if np.any(now > 1e-3 * top * (1 + 1e-6) + 1e-12 * top.max(initial=0.0)):
+            return [f"{seconds} s after an impulse, and {t} samples, it is above -60 dB"]
+        X = space.A @ X
+    return []
+
+
+def _remembers(program: ir.Program, seconds: float) -> str | None:
+    """Whether two runs that differ in their first 200 samples still differ after `seconds`."""
+    begin = seconds * program.graph.sample_rate
+    if not begin < 15000:
+        return None
+    rng = np.random.default_rng(0)
+    types = [program.graph.nodes[k].type for k in program.graph.inputs]
+    machine = Machine(program, 2)
+    top, late = 0.0, 0.0
+    for t in range(int(begin) + 400):
+        xs = []
+        for type_ in types:
+            x = rng.uniform(-1, 1, (*type_.shape, 1))
+            x = np.rint(x).astype(int) if type_.kind == "int" else x > 0 if type_.kind == "bool" else x
+            xs.append(np.concatenate([x, x * 0 if t < 200 else x], axis=-1))
+        with np.errstate(all="ignore"):
+            for k, y in zip(program.graph.outputs, machine.step(*xs), strict=True):
+                if program.graph.nodes[k].type.kind == "real" and y.size:
+                    gap = float(np.max(np.abs(y[..., 0] - y[..., 1])))
+                    top = max(top, gap)
+                    if t >= 200 + begin:
+                        late = max(late, gap)
+    # Below a billionth of full scale it is rounding.
+    if late > 1e-3 * top and late > 1e-9:
+        return f"runs that differed by {top} still differ by {late}"
+    return None
