@@ -1,0 +1,211 @@
+"""What a small gain says about a loop's signals: how loud they get, and how fast they fade."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ir.certificate.exact import Result
+from ir.certificate.small_gain import absolute_radius, scale, scaled_input
+from ir.certificate.system import System, energy_gains, lane_gains, peak_gains
+
+STEPS = 8
+REFINEMENTS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """A proof by small gain, or how far it is from one.
+
+    Attributes:
+        gain: Of the worst loop, in the units of its scaling; the proof holds where it is below one.
+        radius: |z| within which all modes lie: signals fade at least as radius^t.
+        returns: |w_a| at most, for inputs within their ranges; infinite without a proof.
+    """
+
+    gain: float
+    radius: float
+    returns: np.ndarray
+
+
+class _Energy:
+    """Gains of energy, and scaled singular values."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self.C, self.R = system.joints()
+        self.groups = list(system.loops())
+        self.known: dict[int, np.ndarray] = {}
+
+    def gains(self, radius: float) -> np.ndarray:
+        return energy_gains(self.system, radius)
+
+    def worst(self, lanes: np.ndarray) -> float:
+        most = 0.0
+        for i, group in enumerate(self.groups):
+            at = np.ix_(group, group)
+            d, value = scale(self.C[at], self.R[at], lanes[group], self.known.get(i))
+            self.known[i] = d
+            most = max(most, value)
+        return most
+
+    def solve(self, group: list[int], lanes: np.ndarray, outside: np.ndarray) -> np.ndarray:
+        at = np.ix_(group, group)
+        i = self.groups.index(group)
+        d, value = scale(self.C[at], self.R[at], lanes[group], self.known.get(i))
+        return scaled_input(d, outside, value) if value < 1 else np.full(len(group), np.inf)
+
+
+class _Absolute(_Energy):
+    """Sums of absolute values, and Perron's theorem."""
+
+    def gains(self, radius: float) -> np.ndarray:
+        return peak_gains(self.system, radius)
+
+    def worst(self, lanes: np.ndarray) -> float:
+        most = 0.0
+        for group in self.groups:
+            P = self.system.between[np.ix_(group, group)] * lanes[group]
+            most = max(most, absolute_radius(P)[1] if np.isfinite(P).all() else np.inf)
+        return most
+
+    def solve(self, group: list[int], lanes: np.ndarray, outside: np.ndarray) -> np.ndarray:
+        P = self.system.between[np.ix_(group, group)] * lanes[group]
+        if not np.isfinite(P).all():
+            return np.full(len(group), np.inf)
+        x, value = absolute_radius(P)
+        if value >= 1:
+            return np.full(len(group), np.inf)
+        return x * float((outside / x).max(initial=0.0)) / (1 - value)
+
+
+def by_energy(system: System) -> Bounds:
+    """Scaled small gain in the energy of signals.
+
+    At each time t the sum of squares up to t, weighted by r^(t - s), is bounded; so is then each
+    value, by it: |x_s| ≤ X gives ‖x‖ ≤ X / sqrt(1 - r²).
+    """
+    return _bounds(system, _Energy(system), lambda r: 1 / np.sqrt(1 - r * r))
+
+
+def by_peaks(system: System) -> Bounds:
+    """Small gain in the largest absolute value of signals, which no motion of delays changes."""
+    return _bounds(system, _Absolute(system), lambda r: 1.0)
+
+
+def by_poles(
+    system: System, results: Sequence[tuple[Sequence[int], Result]], gain: float
+) -> Bounds:
+    """What the exact test of every loop of a linear system says."""
+    measure = _Exact(system, results)
+    radius = max(result.radius for _, result in results)
+    each = measure.gains(radius)
+    lanes = lane_gains(system, each, radius)
+    weight = 1 / np.sqrt(1 - radius * radius) if radius < 1 else np.inf
+    return Bounds(gain, radius, _returns(system, measure, each, lanes, weight))
+
+
+class _Exact(_Energy):
+    """‖(I - S)^-1‖ on the smallest circle that is known to hold all poles."""
+
+    def __init__(self, system: System, results: Sequence[tuple[Sequence[int], Result]]) -> None:
+        super().__init__(system)
+        self.results = {tuple(group): result for group, result in results}
+
+    def solve(self, group: list[int], lanes: np.ndarray, outside: np.ndarray) -> np.ndarray:
+        found = self.results[tuple(group)]
+        d = found.scaling
+        return found.gain * float(np.sqrt(((d * outside) ** 2).sum())) / d
+
+
+def _bounds(system: System, measure: _Energy, weight: Callable[[float], float]) -> Bounds:
+    nothing = np.full(len(system.atoms), np.inf)
+
+    def worst(radius: float) -> float:
+        return measure.worst(lane_gains(system, measure.gains(radius), radius))
+
+    gain = worst(1.0)
+    if not gain < 1:
+        return Bounds(gain, 1.0, nothing)
+    rate = _fastest(system, worst, gain)
+    # Between the circle, where the gain is least, and the smallest one, where few echoes add up.
+    radius = 1.0 if isinstance(measure, _Absolute) else float(np.exp(-rate / 3))
+    if radius == 1.0 and not isinstance(measure, _Absolute):
+        return Bounds(gain, float(np.exp(-rate)), nothing)
+    each = measure.gains(radius)
+    lanes = lane_gains(system, each, radius)
+    returns = _returns(system, measure, each, lanes, weight(radius))
+    return Bounds(gain, float(np.exp(-rate)), returns)
+
+
+def _fastest(system: System, worst: Callable[[float], float], gain: float) -> float:
+    """The largest rate found, r = e^-rate, at which the gain is still below one."""
+    if gain == 0:
+        return 36.0  # Everything ends at once, as far as double precision can tell.
+    longest = max((sum(system.atoms[a].delay[1] for a in lane) for lane in system.lanes), default=1)
+    low, high = 0.0, np.inf
+    guess = -np.log(gain) / max(longest, 1)
+    for _ in range(STEPS):
+        if guess > 30:
+            break
+        if worst(float(np.exp(-guess))) < 1:
+            low = guess
+            guess = 2 * guess if high == np.inf else 0.5 * (low + high)
+        else:
+            high = guess
+            guess = 0.5 * (low + high) if low else 0.25 * guess
+        if high < 1.02 * low:
+            break
+    return low
+
+
+def _returns(
+    system: System, measure: _Energy, each: np.ndarray, lanes: np.ndarray, weight: float
+) -> np.ndarray:
+    """|w_a| at most: lanes that hear each other are solved together, the rest follows."""
+    entering = system.outside * weight
+    own = np.zeros(len(system.lanes))
+    for i, lane in enumerate(system.lanes):
+        carried = 0.0
+        for j, a in enumerate(lane):
+            if j:
+                carried = system.size[a, lane[j - 1]] * carried + entering[a]
+            carried = each[a] * carried + system.injected[a] * weight
+        own[i] = carried
+    heads = [lane[0] for lane in system.lanes]
+    between = system.between
+    v = np.zeros(len(system.lanes))
+    looped = {tuple(group) for group in measure.groups}
+    for group in system.blocks:
+        with np.errstate(invalid="ignore"):
+            heard = between[group] * (lanes * v + own)
+        outside = entering[heads][group] + np.where(between[group] > 0, heard, 0.0).sum(1)
+        if tuple(group) in looped:
+            solved = measure.solve(group, lanes, outside)
+            inner = between[np.ix_(group, group)] * lanes[group]
+            for _ in range(REFINEMENTS):
+                if not np.isfinite(solved).all():
+                    break
+                solved = np.minimum(solved, (inner @ solved + outside) * (1 + 1e-12))
+            v[group] = solved
+        else:
+            v[group] = outside
+    return _along(system, each, v, entering, weight)
+
+
+def _along(
+    system: System, each: np.ndarray, v: np.ndarray, entering: np.ndarray, weight: float
+) -> np.ndarray:
+    found = np.zeros(len(system.atoms))
+    for i, lane in enumerate(system.lanes):
+        carried = v[i]
+        for j, a in enumerate(lane):
+            if j:
+                carried = system.size[a, lane[j - 1]] * carried + entering[a]
+            with np.errstate(invalid="ignore"):
+                carried = each[a] * carried if carried else 0.0
+            carried += system.injected[a] * weight
+            found[a] = carried
+    return found * (1 + 1e-9)

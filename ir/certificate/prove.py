@@ -1,0 +1,351 @@
+"""Which theorem to try on a loop, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ir.certificate import exact
+from ir.certificate.bounds import Bounds, by_energy, by_peaks, by_poles
+from ir.certificate.forms import Form, Mode, UnprovenError
+from ir.certificate.intervals import INT, Interval
+from ir.certificate.system import System, build
+from ir.certificate.verdict import LoopProof
+from ir.cycles import label
+from ir.graph import Graph
+
+ROUNDS = 12
+"""How often a range that signals are assumed to stay in is widened."""
+LOSSLESS = 2.0**-46
+"""How far from one, for each lane, a gain may be and still count as one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A proof, and the ranges of the loop's nodes."""
+
+    proof: LoopProof
+    ranges: dict[int, Interval]
+
+
+class Prover:
+    """Proves the loops of one graph."""
+
+    def __init__(self, graph: Graph, sequence: Sequence[int], tolerance: float) -> None:
+        self.graph, self.sequence, self.tolerance = graph, sequence, tolerance
+
+    def prove(self, group: Sequence[int], outside: Mapping[int, Form]) -> Found:
+        """What can be said of a loop.
+
+        Args:
+            group: Its nodes.
+            outside: Forms of all nodes that it reads and is not made of.
+        """
+        members = set(group)
+        attempt = _Attempt(self, group, [k for k in self.sequence if k in members], outside)
+        return attempt.run()
+
+
+class _Attempt:
+    def __init__(
+        self,
+        prover: Prover,
+        group: Sequence[int],
+        sequence: Sequence[int],
+        outside: Mapping[int, Form],
+    ) -> None:
+        self.graph, self.tolerance = prover.graph, prover.tolerance
+        self.group, self.sequence, self.outside = tuple(group), sequence, outside
+        self.stopped: UnprovenError | None = None
+        self.name = name_of(self.graph, group)
+
+    # -- In order ---------------------------------------------------------------------------------
+
+    def run(self) -> Found:
+        if all(self.graph.nodes[k].type.kind != "real" for k in self.group):
+            return self._counter()
+        plain = Mode(tolerance=self.tolerance)
+        system = self._build(plain)
+        if system is not None:
+            for method, bound in (("small gain", by_energy), ("absolute sums", by_peaks)):
+                found = bound(system)
+                if found.gain < 1:
+                    return self._stable(system, found, method)
+            if system.linear:
+                return self._linear(system)
+        for step in (self._within_ranges, self._saturating):
+            found = step()
+            if found is not None:
+                return found
+        return self._unproven(system)
+
+    def _build(self, mode: Mode, reachable: dict[int, Interval] | None = None) -> System | None:
+        try:
+            return build(self.graph, self.group, self.sequence, self.outside, mode, reachable)[0]
+        except UnprovenError as error:
+            self.stopped = self.stopped or error
+            return None
+
+    def _counter(self) -> Found:
+        ranges = {}
+        for k in self.group:
+            node = self.graph.nodes[k]
+            low, high = INT if node.type.kind == "int" else (0.0, 1.0)
+            ranges[k] = np.full(node.shape, low), np.full(node.shape, high)
+        return Found(self._proof("stable", "integers of 32 bits, which wrap"), ranges)
+
+    # -- Nonlinear --------------------------------------------------------------------------------
+
+    def _within_ranges(self) -> Found | None:
+        """Induction: as long as signals stay in a range, the loop's gain over it keeps them there.
+
+        What leaves the loop's delays at a time depends on what entered them before, so a bound that
+        follows from the past, and is within the range assumed of it, holds at that time too.
+        """
+        reachable = {
+            k: (np.full(self.graph.nodes[k].shape, -1e-6), np.full(self.graph.nodes[k].shape, 1e-6))
+            for k in self.group
+        }
+        mode = Mode(tolerance=self.tolerance)
+        for _ in range(ROUNDS):
+            system = self._build(mode, reachable)
+            if system is None:
+                return None
+            for method, bound in (("absolute sums", by_peaks), ("small gain", by_energy)):
+                found = bound(system)
+                ranges = self._ranges(system, found)
+                if found.gain < 1 and _within(ranges, reachable):
+                    return self._stable(
+                        system, found, f"{method} over the range that signals reach"
+                    )
+                if found.gain < 1:
+                    break
+            else:
+                return None
+            reachable = {k: _widened(v, reachable[k]) for k, v in ranges.items()}
+            if not all(np.isfinite(b).all() for v in reachable.values() for b in v):
+                return None
+        return None
+
+    def _saturating(self) -> Found | None:
+        """What is bounded whatever enters it cuts the loop."""
+        system = self._build(Mode(saturating=True, tolerance=self.tolerance))
+        if system is None:
+            return None
+        for bound in (by_energy, by_peaks):
+            found = bound(system)
+            if found.gain < 1:
+                ranges = self._ranges(system, found)
+                proof = self._proof(
+                    "stable", "saturation", reason="bounded, though it may sound for ever"
+                )
+                return Found(proof, ranges)
+        return None
+
+    # -- Linear -----------------------------------------------------------------------------------
+
+    def _linear(self, system: System) -> Found:
+        results = []
+        gain = by_energy(system).gain
+        for group in system.loops():
+            loop = exact.Loop(system, group)
+            if any(not _analytic(system, i) for i in group):
+                return self._filters(system, group)
+            if _lossless(loop, system, group):
+                return self._lossless(system)
+            pole = exact.outside_pole(loop, _where_to_look(system, group))
+            if pole is not None:
+                return self._unstable(pole)
+            try:
+                result = exact.examine(loop)
+            except exact.TooLargeError:
+                node = system.atoms[system.lanes[group[0]][0]].node
+                self.stopped = UnprovenError(
+                    node, "small gain does not prove it, and the exact test would take too long"
+                )
+                return self._unproven(system)
+            if result.outside is None:
+                return self._near_circle(system, result)
+            if result.outside:
+                near = result.nearest + np.linspace(-1e-3, 1e-3, 2001)
+                pole = exact.outside_pole(loop, near) or exact.Pole(np.nan, result.nearest)
+                return self._unstable(pole)
+            results.append((group, result))
+        found = by_poles(system, results, gain)
+        return self._stable(system, replace(found, gain=np.nan), "its poles, all of them counted")
+
+    def _near_circle(self, system: System, result: exact.Result) -> Found:
+        frequency = result.nearest * self.graph.sample_rate / (2 * np.pi)
+        proof = self._proof(
+            "lossless",
+            f"a pole on the unit circle, as far as rounding can tell, at {frequency:,.5g} Hz",
+        )
+        return Found(proof, self._ranges(system, None))
+
+    def _lossless(self, system: System) -> Found:
+        proof = self._proof("lossless", "a scaled loop matrix that is orthogonal")
+        return Found(proof, self._ranges(system, None))
+
+    def _unstable(self, pole: exact.Pole) -> Found:
+        rate = self.graph.sample_rate
+        growth = 20 * np.log10(pole.modulus) * rate
+        proof = self._proof(
+            "unstable",
+            f"a pole at z = {pole.modulus:.9g} exp(±j {pole.angle:.9g})",
+            frequency_hz=pole.angle * rate / (2 * np.pi),
+            growth_db_per_second=float(growth) if np.isfinite(growth) else None,
+        )
+        return Found(proof, self._unbounded())
+
+    def _filters(self, system: System, group: Sequence[int]) -> Found:
+        node = next(
+            system.atoms[a].node for i in group for a in system.lanes[i]
+            if not _analytic_atom(system, a)
+        )  # fmt: skip
+        self.stopped = UnprovenError(node, "a filter in the loop is not stable by itself")
+        return self._unproven(system)
+
+    # -- What is said -----------------------------------------------------------------------------
+
+    def _stable(self, system: System, found: Bounds, method: str) -> Found:
+        decay = self._decay(found.radius)
+        margin = None if np.isnan(found.gain) else _margin(found.gain)
+        cut = _cut(self.graph, self.group)
+        proof = self._proof(
+            "stable", method, margin_db=None if cut else margin,
+            decay_seconds=None if cut else decay, reason=cut,
+        )  # fmt: skip
+        return Found(proof, self._ranges(system, found))
+
+    def _unproven(self, system: System | None) -> Found:
+        if self.stopped is None:
+            gain = np.inf if system is None else by_energy(system).gain
+            node = self.group[0] if system is None else _culprit(system)
+            self.stopped = UnprovenError(
+                node, f"the loop's gain is bounded by {gain:.4g} only, which is not below one"
+            )
+        proof = self._proof(
+            "unproven", "no theorem applies", node=label(self.graph, self.stopped.node),
+            reason=self.stopped.reason,
+        )  # fmt: skip
+        return Found(proof, self._unbounded())
+
+    def _proof(self, verdict: str, method: str, **facts) -> LoopProof:
+        return LoopProof(self.group, self.name, verdict, method, **facts)  # type: ignore[arg-type]
+
+    def _decay(self, radius: float) -> float | None:
+        if radius >= 1:
+            return None
+        return float(np.log(1000) / -np.log(radius) / self.graph.sample_rate)
+
+    def _ranges(self, system: System, found: Bounds | None) -> dict[int, Interval]:
+        returns = np.full(len(system.atoms), np.inf) if found is None else found.returns
+        ranges = {}
+        for k, form in system.forms.items():
+            low, high = form.base
+            if form.atoms:
+                size = np.abs(form.c[1:]) + form.r[1:]
+                w = returns[: form.atoms].reshape(-1, *(1,) * len(form.shape))
+                with np.errstate(invalid="ignore"):
+                    reach = np.where(size > 0, size * w, 0.0).sum(0) * (1 + 1e-12)
+                low, high = low - reach, high + reach
+            ranges[k] = low, high
+        return ranges
+
+    def _unbounded(self) -> dict[int, Interval]:
+        found = {}
+        for k in self.group:
+            node = self.graph.nodes[k]
+            low, high = {"real": (-np.inf, np.inf), "int": INT, "bool": (0.0, 1.0)}[node.type.kind]
+            found[k] = np.full(node.shape, low), np.full(node.shape, high)
+        return found
+
+
+def _margin(gain: float) -> float:
+    return float(-20 * np.log10(gain)) if gain > 0 else np.inf
+
+
+def _within(inner: dict[int, Interval], outer: dict[int, Interval]) -> bool:
+    return all(
+        (inner[k][0] >= outer[k][0]).all() and (inner[k][1] <= outer[k][1]).all() for k in outer
+    )
+
+
+def _widened(new: Interval, old: Interval) -> Interval:
+    return np.minimum(1.5 * new[0] - 1e-9, old[0]), np.maximum(1.5 * new[1] + 1e-9, old[1])
+
+
+def _cut(graph: Graph, group: Sequence[int]) -> str:
+    """Why a bounded loop need not fade: part of what goes round is not in its gain."""
+    for k in group:
+        node = graph.nodes[k]
+        kinds = {graph.nodes[s].type.kind for s in node.inputs}
+        if node.op == "sign" or (node.op == "convert" and "real" not in kinds):
+            return "bounded, though it may sound for ever"
+    return ""
+
+
+def _analytic_atom(system: System, a: int) -> bool:
+    atom = system.atoms[a]
+    if atom.filter is None or atom.kind == "taps":
+        return True
+    from ir.certificate import filters
+
+    return all(filters.poles_inside(d) for d in atom.filter[1])
+
+
+def _analytic(system: System, lane: int) -> bool:
+    return all(_analytic_atom(system, a) for a in system.lanes[lane])
+
+
+def _lossless(loop: exact.Loop, system: System, group: Sequence[int]) -> bool:
+    """Delays alone, and a matrix that a scaling makes orthogonal: every mode stays for ever."""
+    if any(system.atoms[a].kind != "delay" for i in group for a in system.lanes[i]):
+        return False
+    links = np.array([np.prod(system.links(system.lanes[i])) for i in group])
+    S = loop.C * links
+    values = np.linalg.svd(S, compute_uv=False)
+    slack = len(S) * LOSSLESS + float(np.abs(loop.R * links).sum(1).max())
+    return bool(np.abs(values - 1).max() <= slack)
+
+
+def _where_to_look(system: System, group: Sequence[int]) -> np.ndarray:
+    """Angles at which a pole outside is likely: everywhere, and near the filters' resonances."""
+    found = [np.pi * (np.arange(4096) + 0.37) / 4096]
+    for i in group:
+        for a in system.lanes[i]:
+            atom = system.atoms[a]
+            if atom.filter is None:
+                continue
+            for d in atom.filter[1]:
+                roots = np.roots(d) if len(d) > 1 else np.zeros(0)
+                near = roots[np.imag(roots) >= 0]
+                for root in near:
+                    width = max(1 - abs(root), 1e-12)
+                    offsets = np.concatenate([np.linspace(-4, 4, 33), np.linspace(-400, 400, 65)])
+                    found.append(np.angle(root) + width * offsets)
+    angles = np.concatenate(found)
+    return angles[(angles >= 0) & (angles <= np.pi)][:20_000]
+
+
+def _culprit(system: System) -> int:
+    """The node of the largest coefficient between lanes: where the gain comes from."""
+    between = system.between
+    i = int(np.argmax(between.max(1, initial=0.0))) if between.size else 0
+    return system.atoms[system.lanes[i][0]].node if system.lanes else 0
+
+
+def name_of(graph: Graph, group: Sequence[int]) -> str:
+    """The module path that a loop's nodes share, or the first node that has a name."""
+    names = [graph.nodes[k].name for k in group if graph.nodes[k].name]
+    if not names:
+        return label(graph, min(group))
+    parts = [name.split(".") for name in names]
+    shared = []
+    for column in zip(*parts, strict=False):
+        if len(set(column)) > 1:
+            break
+        shared.append(column[0])
+    return ".".join(shared) or names[0]

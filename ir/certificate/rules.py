@@ -1,0 +1,553 @@
+"""What each operation makes of forms; one rule an operation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ir.certificate import filters
+from ir.certificate.forms import (
+    Context,
+    Form,
+    UnprovenError,
+    add,
+    contract,
+    enclosing,
+    exactly,
+    interval,
+    times,
+)
+from ir.certificate.intervals import (
+    INT,
+    Interval,
+    binary,
+    outward,
+    product,
+    reciprocal,
+    slopes,
+    unary,
+)
+from ir.graph import Node
+from ir.interpreter import PER_SAMPLE, per_sample
+from ir.ops.elementwise import COMPARISONS, LOGIC, REAL_BINARY, REAL_FUNCTIONS, SHIFTS
+
+Rule = Callable[..., Form]
+RULES: dict[str, Rule] = {}
+"""For each operation but the sources: (context, position, node, forms of its inputs) -> form.
+
+A delay that a loop is cut at has None for its input, which is not known yet.
+"""
+
+
+def rule(*ops: str) -> Callable[[Rule], Rule]:
+    """Registers the rule of some operations."""
+
+    def register(function: Rule) -> Rule:
+        for op in ops:
+            assert op not in RULES, op
+            RULES[op] = function
+        return function
+
+    return register
+
+
+def evaluate(ctx: Context, k: int, node: Node, inputs: list[Form | None]) -> Form:
+    """The form of a node."""
+    if all(x is not None and x.fixed for x in inputs) and inputs and node.op in PER_SAMPLE:
+        return _folded(node, [x for x in inputs if x is not None])
+    found = RULES[node.op](ctx, k, node, *inputs)
+    if node.type.kind == "int":
+        return _wrapped(found)
+    return found
+
+
+def _folded(node: Node, inputs: list[Form]) -> Form:
+    """Known numbers are computed."""
+    with np.errstate(all="ignore"):
+        value = np.asarray(per_sample(node)(*(_kind(x.c[0]) for x in inputs)), float)
+    return exactly(np.broadcast_to(value, node.shape))
+
+
+def _kind(c: np.ndarray) -> np.ndarray:
+    """Numbers as the interpreter has them; whole ones may be used as such by lookups and shifts."""
+    return c
+
+
+def _wrapped(x: Form) -> Form:
+    """Integers of 32 bits: what could leave their range may be any."""
+    low, high = x.base
+    over = (low < INT[0]) | (high > INT[1])
+    return interval((np.where(over, INT[0], np.ceil(low)), np.where(over, INT[1], np.floor(high))))
+
+
+def _ranges(ctx: Context, node: Node, forms: tuple[Form, ...]) -> list[Interval]:
+    return [ctx.range_of(s, x) for s, x in zip(node.inputs, forms, strict=True)]
+
+
+# -- Linear ---------------------------------------------------------------------------------------
+
+
+@rule("add")
+def _add(ctx: Context, k: int, node: Node, x: Form, y: Form) -> Form:
+    return add(x.spread(node.shape), y.spread(node.shape))
+
+
+@rule("sub")
+def _sub(ctx: Context, k: int, node: Node, x: Form, y: Form) -> Form:
+    return add(x.spread(node.shape), y.spread(node.shape), -1.0)
+
+
+@rule("neg")
+def _neg(ctx: Context, k: int, node: Node, x: Form) -> Form:
+    return Form(-x.c, x.r)
+
+
+@rule("sum")
+def _sum(ctx: Context, k: int, node: Node, x: Form) -> Form:
+    axes = tuple(a + 1 for a in node.ints("axes"))
+    terms = int(np.prod([x.c.shape[a] for a in axes])) if axes else 1
+    size = np.abs(np.where(np.isfinite(x.c), x.c, 0)).sum(axes)
+    return Form(x.c.sum(axes), x.r.sum(axes) + max(terms - 1, 0) * 2.0**-52 * size)
+
+
+@rule("mul")
+def _mul(ctx: Context, k: int, node: Node, x: Form, y: Form) -> Form:
+    if node.inputs[0] == node.inputs[1] and not x.fixed:
+        return _square(ctx, k, node, x)
+    if x.fixed or (not x.loops.any() and y.loops.any()):
+        x, y = y, x
+    if y.fixed:
+        return times(x.spread(node.shape), np.broadcast_to(y.c[0], node.shape), ctx.mode.tolerance)
+    gain, signal = (node.inputs[0], x), (node.inputs[1], y)
+    if not y.loops.any() or _bounded(ctx.range_of(node.inputs[1], y)):
+        gain, signal = (node.inputs[1], y), (node.inputs[0], x)
+    why = "it multiplies two signals of the loop, neither of which is known to be bounded"
+    if not gain[1].loops.any():
+        why = "it multiplies by a signal that is not known to be bounded"
+    return ctx.scaled(k, node, signal[1], ctx.range_of(*gain), why)
+
+
+def _bounded(x: Interval) -> bool:
+    return bool(np.isfinite(x[0]).all() and np.isfinite(x[1]).all())
+
+
+def _square(ctx: Context, k: int, node: Node, x: Form) -> Form:
+    squared = Node("integer_pow", node.inputs[:1], node.type, (("exponent", 2),), node.name)
+    return _unary(ctx, k, squared, x)
+
+
+@rule("div")
+def _div(ctx: Context, k: int, node: Node, x: Form, y: Form) -> Form:
+    if y.fixed and (y.c[0] != 0).all() and node.type.kind == "real":
+        gain = np.broadcast_to(1 / y.c[0], node.shape)
+        return times(x.spread(node.shape), gain, max(ctx.mode.tolerance, 2.0**-52))
+    ranges = _ranges(ctx, node, (x, y))
+    if not x.loops.any() or node.type.kind == "int":
+        return interval(_as(node, binary(node, *ranges)))
+    why = "it divides by a signal that is not known to stay away from zero"
+    return ctx.scaled(k, node, x, reciprocal(ranges[1]), why)
+
+
+@rule("einsum")
+def _einsum(ctx: Context, k: int, node: Node, x: Form, y: Form) -> Form:
+    subscripts = node.text("subscripts")
+    if y.fixed:
+        return contract(subscripts, x, y.c[0], True, ctx.mode.tolerance)
+    if x.fixed:
+        return contract(subscripts, y, x.c[0], False, ctx.mode.tolerance)
+    # Every product by itself, then their sum.
+    operands, result = subscripts.split("->")
+    left, right = operands.split(",")
+    letters = "".join(dict.fromkeys(left + right))
+    sizes = dict(zip(left + right, x.shape + y.shape, strict=True))
+    shape = tuple(sizes[letter] for letter in letters)
+    whole = Node("mul", node.inputs, type(node.type)(shape, node.type.kind), (), node.name)
+    parts = [_laid_out(form, part, letters, shape) for form, part in ((x, left), (y, right))]
+    axes = tuple(letters.index(letter) for letter in letters if letter not in result)
+    products = _mul(ctx, k, whole, *parts)
+    kept = [letter for letter in letters if letter in result]
+    total = _sum(ctx, k, Node("sum", (), node.type, (("axes", axes),)), products)
+    order = tuple(1 + kept.index(letter) for letter in result)
+    return Form(total.c.transpose(0, *order), total.r.transpose(0, *order))
+
+
+def _laid_out(x: Form, part: str, letters: str, shape: tuple[int, ...]) -> Form:
+    order = sorted(range(len(part)), key=lambda a: letters.index(part[a]))
+    rows = len(x.c)
+    lead = [shape[i] if letter in part else 1 for i, letter in enumerate(letters)]
+
+    def lay(v: np.ndarray) -> np.ndarray:
+        moved = v.transpose(0, *(a + 1 for a in order)).reshape(rows, *lead)
+        return np.broadcast_to(moved, (rows, *shape))
+
+    return Form(lay(x.c), lay(x.r))
+
+
+# -- Moving channels ------------------------------------------------------------------------------
+
+
+@rule("reshape", "transpose", "broadcast", "slice", "take")
+def _moved(ctx: Context, k: int, node: Node, x: Form) -> Form:
+    index = np.arange(int(np.prod(x.shape))).reshape(x.shape)
+    return x.taken(np.asarray(per_sample(_as_real(node))(index)))
+
+
+def _as_real(node: Node) -> Node:
+    """The node without the wrapping of integers, which positions must not meet."""
+    return Node(node.op, node.inputs, type(node.type)(node.shape), node.attributes, node.name)
+
+
+@rule("concatenate")
+def _concatenate(ctx: Context, k: int, node: Node, *xs: Form) -> Form:
+    count = max(x.atoms for x in xs)
+    axis = node.int("axis") + 1
+    wide = [x.wide(count) for x in xs]
+    return Form(
+        np.concatenate([x.c for x in wide], axis), np.concatenate([x.r for x in wide], axis)
+    )
+
+
+# -- Functions of one number ----------------------------------------------------------------------
+
+STAIRS = {"floor": (-1.0, 0.0), "ceil": (0.0, 1.0), "round": (-0.5, 0.5)}
+
+
+@rule(*REAL_FUNCTIONS, "abs", "sign", "integer_pow")
+def _unary(ctx: Context, k: int, node: Node, x: Form) -> Form:
+    loops = x.loops
+    if not loops.any():
+        return interval(_as(node, unary(node, x.base)))
+    if node.op in STAIRS:
+        return add(x, interval(tuple(np.full(node.shape, e) for e in STAIRS[node.op])))
+    reach = ctx.range_of(node.inputs[0], x)
+    whole = unary(node, reach)
+    if _saturates(ctx, node, whole) or node.op == "sign":
+        return interval(_as(node, whole))
+    # f(v) = f(p) + s (v - p), with p the point of the range that is nearest to zero.
+    point = np.clip(0.0, reach[0], reach[1])
+    with np.errstate(all="ignore"):
+        value = np.asarray(per_sample(node)(point), float)
+    why = f"the slope of {node.op} is not bounded over the range of its argument"
+    if not np.isfinite(value).all():
+        raise UnprovenError(k, why)
+    gain = _sector(node, reach, slopes(node, reach))
+    inner = Form(x.c.copy(), x.r)
+    inner.c[0] = inner.c[0] - point
+    scaled = ctx.scaled(k, node, inner, gain, why)
+    return add(scaled, interval(outward(value, value)))
+
+
+def _sector(node: Node, reach: Interval, slope: Interval) -> Interval:
+    """The range of (f(v) - f(p)) / (v - p): within that of the slope, often narrower."""
+    if node.op in ("tanh", "atan", "asinh", "erf"):
+        # f(v) / v falls from f'(0) on both sides.
+        far = np.maximum(np.abs(reach[0]), np.abs(reach[1]))
+        with np.errstate(all="ignore"):
+            least = np.where(np.isfinite(far) & (far > 0), per_sample(node)(far) / far, slope[0])
+        around = (reach[0] <= 0) & (reach[1] >= 0)
+        return np.where(around, np.maximum(least * (1 - 1e-12), slope[0]), slope[0]), slope[1]
+    if node.op == "integer_pow" and node.int("exponent") >= 1:
+        n = node.int("exponent") - 1
+        around = (reach[0] <= 0) & (reach[1] >= 0)
+        ends = reach[0] ** n, reach[1] ** n
+        low = np.where(around, np.minimum(np.minimum(*ends), 0), slope[0])
+        high = np.where(around, np.maximum(np.maximum(*ends), 0), slope[1])
+        return outward(low, high)
+    return slope
+
+
+def _saturates(ctx: Context, node: Node, whole: Interval) -> bool:
+    return ctx.mode.saturating and _bounded(whole)
+
+
+def _as(node: Node, x: Interval) -> Interval:
+    low, high = x
+    return np.broadcast_to(low, node.shape), np.broadcast_to(high, node.shape)
+
+
+# -- Functions of two numbers, choices ------------------------------------------------------------
+
+
+@rule("maximum", "minimum")
+def _extremum(ctx: Context, k: int, node: Node, x: Form, y: Form) -> Form:
+    ranges = _ranges(ctx, node, (x, y))
+    whole = _as(node, binary(node, *ranges))
+    x, y = x.spread(node.shape), y.spread(node.shape)
+    if not (x.loops | y.loops).any():
+        return interval(whole)
+    if _saturates(ctx, node, whole):
+        return interval(whole)
+    if not (x.loops & y.loops).any():
+        signal, other = (x, ranges[1]) if x.loops.any() else (y, ranges[0])
+        low, high = _as(node, other)
+        harmless = (high <= 0) if node.op == "maximum" else (low >= 0)
+        if harmless.all():
+            # A bound on the far side of zero: the signal, or less of it.
+            zero, one = np.zeros(node.shape), np.ones(node.shape)
+            return ctx.scaled(k, node, signal, (zero, one), "")
+    return _between(ctx, k, node, x, y)
+
+
+@rule("select")
+def _select(ctx: Context, k: int, node: Node, condition: Form, x: Form, y: Form) -> Form:
+    if condition.fixed:
+        x, y = x.spread(node.shape), y.spread(node.shape)
+        count = max(x.atoms, y.atoms)
+        x, y = x.wide(count), y.wide(count)
+        chosen = np.broadcast_to(condition.c[0] != 0, node.shape)
+        return Form(np.where(chosen, x.c, y.c), np.where(chosen, x.r, y.r))
+    return _between(ctx, k, node, x.spread(node.shape), y.spread(node.shape))
+
+
+def _between(ctx: Context, k: int, node: Node, x: Form, y: Form) -> Form:
+    """S x + (1 - s) y with s between 0 and 1."""
+    if not (x.loops | y.loops).any():
+        return interval(enclosing(x.base, y.base))
+    if ctx.mode.intervals:
+        count = max(x.atoms, y.atoms)
+        x, y = x.wide(count), y.wide(count)
+        base = interval(enclosing(x.base, y.base))
+        middle = 0.5 * (x.c + y.c)
+        form = Form(middle, 0.5 * np.abs(x.c - y.c) + np.maximum(x.r, y.r)).without_base()
+        return add(form, base)
+    base = interval(enclosing(x.base, y.base))
+    x, y = x.without_base(), y.without_base()
+    zero, one = np.zeros(node.shape), np.ones(node.shape)
+    if not y.loops.any():
+        return add(ctx.scaled(k, node, x, (zero, one), ""), base)
+    if not x.loops.any():
+        return add(ctx.scaled(k, node, y, (zero, one), ""), base)
+    mean = times(add(x, y), np.full(node.shape, 0.5), 0.0)
+    half = times(add(x, y, -1.0), np.full(node.shape, 0.5), 0.0)
+    return add(add(mean, ctx.scaled(k, node, half, (-one, one), "")), base)
+
+
+@rule("max", "min")
+def _reduction(ctx: Context, k: int, node: Node, x: Form) -> Form:
+    op = "maximum" if node.op == "max" else "minimum"
+    axes = node.ints("axes")
+    kept = [a for a in range(len(x.shape)) if a not in axes]
+    order = [*axes, *kept]
+    rows = len(x.c)
+    shape = (rows, -1, *node.shape)
+
+    def laid(v: np.ndarray) -> np.ndarray:
+        return v.transpose(0, *(a + 1 for a in order)).reshape(shape)
+
+    c, r = laid(x.c), laid(x.r)
+    parts = [Form(c[:, i], r[:, i]) for i in range(c.shape[1])]
+    if not x.loops.any():
+        lows, highs = zip(*(p.base for p in parts), strict=True)
+        choose = np.max if node.op == "max" else np.min
+        return interval((choose(lows, 0), choose(highs, 0)))
+    found = parts[0]
+    pair = Node(op, (k, k), node.type, (), node.name)
+    for part in parts[1:]:
+        found = _between(ctx, k, pair, found, part)
+    return found
+
+
+@rule("prod")
+def _prod(ctx: Context, k: int, node: Node, x: Form) -> Form:
+    low, high = ctx.range_of(node.inputs[0], x)
+    axes = node.ints("axes")
+    size = np.prod(np.maximum(np.abs(low), np.abs(high)), axes)
+    positive = (low >= 0).all(axes)
+    found = interval(outward(np.where(positive, np.prod(np.maximum(low, 0), axes), -size), size))
+    if x.loops.any() and not _bounded(found.base):
+        raise UnprovenError(k, "it multiplies signals of the loop that are not known to be bounded")
+    return found
+
+
+@rule(*REAL_BINARY, "rem")
+def _pair(ctx: Context, k: int, node: Node, x: Form, y: Form) -> Form:
+    if node.op == "rem" and x.loops.any() and not y.loops.any():
+        # x less a whole number of y: bounded by y.
+        size = np.maximum(*(np.abs(b) for b in y.base))
+        return interval(_as(node, (-size, size)))
+    found = _as(node, binary(node, *_ranges(ctx, node, (x, y))))
+    if (x.loops.any() or y.loops.any()) and not _bounded(found):
+        raise UnprovenError(k, f"{node.op} of a signal of the loop is not known to be bounded")
+    return interval(found)
+
+
+@rule(*COMPARISONS)
+def _comparison(ctx: Context, k: int, node: Node, *xs: Form) -> Form:
+    return interval((np.zeros(node.shape), np.ones(node.shape)))
+
+
+@rule(*LOGIC, *SHIFTS, "not")
+def _bits(ctx: Context, k: int, node: Node, *xs: Form) -> Form:
+    if node.type.kind == "bool":
+        return _comparison(ctx, k, node)
+    low, high = _ranges(ctx, node, xs[:1])[0]
+    if node.op == "and":
+        # A mask that is not negative bounds what it leaves.
+        bounds = [b[1] for b in _ranges(ctx, node, xs) if (b[0] >= 0).all()]
+        if bounds:
+            least = np.min(np.stack([np.broadcast_to(b, node.shape) for b in bounds]), 0)
+            return interval((np.zeros(node.shape), least))
+    if node.op.startswith("shift_right") and xs[1].fixed and (xs[1].c[0] >= 0).all():
+        scale = 2.0 ** -np.minimum(xs[1].c[0], 31)
+        if node.op == "shift_right_arithmetic" or (low >= 0).all():
+            return interval(_as(node, (np.floor(low * scale), np.floor(high * scale))))
+        top = np.where(xs[1].c[0] > 0, np.floor((2.0**32 - 1) * scale), INT[1])
+        bottom = np.where(xs[1].c[0] > 0, 0.0, INT[0])
+        return interval(_as(node, (bottom, top)))
+    return interval(_as(node, (np.float64(INT[0]), np.float64(INT[1]))))
+
+
+@rule("convert")
+def _convert(ctx: Context, k: int, node: Node, x: Form) -> Form:
+    low, high = ctx.range_of(node.inputs[0], x)
+    if node.type.kind == "bool":
+        return _comparison(ctx, k, node)
+    if node.type.kind == "int":
+        with np.errstate(invalid="ignore"):
+            low, high = np.trunc(low), np.trunc(high)
+        return interval((np.maximum(low, INT[0]), np.minimum(high, INT[1])))
+    return x if not x.loops.any() else interval((low, high))
+
+
+@rule("lookup")
+def _lookup(ctx: Context, k: int, node: Node, table: Form, index: Form) -> Form:
+    if not table.loops.any():
+        low, high = table.base
+        first, last = (np.clip(b, 0, len(low) - 1).astype(int) for b in index.base)
+        rows = slice(int(first.min(initial=0)), int(last.max(initial=0)) + 1)
+        bounds = low[rows].min(0), high[rows].max(0)
+        return interval(_as(node, bounds))
+    parts = [Form(table.c[:, i], table.r[:, i]).spread(node.shape) for i in range(table.shape[0])]
+    found = parts[0]
+    for part in parts[1:]:
+        found = _between(ctx, k, node, found, part)
+    return found
+
+
+# -- Time -----------------------------------------------------------------------------------------
+
+
+@rule("delay")
+def _delay(ctx: Context, k: int, node: Node, x: Form | None, initial: Form | None = None) -> Form:
+    samples = np.array(node.ints("samples"), np.int64).reshape(node.shape)
+    start = np.zeros(node.shape)
+    if initial is not None:
+        start = np.abs(initial.c[0]).max(0, initial=0.0)
+    if x is None:
+        form = ctx.make(
+            "delay", node, k, node.inputs[0], np.ones(node.shape, bool),
+            delays=samples.ravel(), injected=start.ravel(),
+        )  # fmt: skip
+        return form
+    if not x.loops.any() and not samples.any():
+        return x
+    at_once = samples == 0
+    low, high = x.base
+    rest = interval((np.where(at_once, low, np.minimum(low, -start)),
+                     np.where(at_once, high, np.maximum(high, start))))  # fmt: skip
+    inner = x.without_base()
+    which = x.loops & ~at_once
+    direct = Form(np.where(at_once, inner.c, 0), np.where(at_once, inner.r, 0))
+    if not which.any():
+        return add(direct, rest)
+    places = np.flatnonzero(which)
+    late = ctx.make("delay", node, k, inner, which, delays=samples.ravel()[places])
+    return add(add(direct, late), rest)
+
+
+@rule("variable_delay")
+def _variable_delay(ctx: Context, k: int, node: Node, x: Form | None, lengths: Form) -> Form:
+    least, most = node.int("minimum"), node.int("maximum")
+    low, high = (np.clip(b, least, most) for b in ctx.range_of(node.inputs[1], lengths))
+    spans = np.stack([np.broadcast_to(b, node.shape).ravel() for b in (low, high)], 1)
+    if x is None:
+        everywhere = np.ones(node.shape, bool)
+        return ctx.make("moving", node, k, node.inputs[0], everywhere, delays=spans)
+    below, above = x.base
+    rest = interval((np.minimum(below, 0), np.maximum(above, 0)))
+    if not x.loops.any():
+        return rest
+    inner = x.without_base()
+    places = np.flatnonzero(x.loops)
+    return add(ctx.make("moving", node, k, inner, x.loops, delays=spans[places]), rest)
+
+
+@rule("fir")
+def _fir(ctx: Context, k: int, node: Node, x: Form, taps: Form) -> Form:
+    return _filtered(ctx, k, node, "taps", x, taps_of(node, taps.c[0]))
+
+
+@rule("iir")
+def _iir(ctx: Context, k: int, node: Node, x: Form, b: Form, a: Form, *state: Form) -> Form:
+    kind = "sections" if len(b.c[0]) <= 3 else "rational"
+    return _filtered(ctx, k, node, kind, x, rationals_of(node, b.c[0], a.c[0]), *state)
+
+
+@rule("sos")
+def _sos(ctx: Context, k: int, node: Node, x: Form, sos: Form, *state: Form) -> Form:
+    return _filtered(ctx, k, node, "sections", x, cascades_of(node, sos.c[0]), *state)
+
+
+Filter = tuple[np.ndarray, np.ndarray]
+"""Numerators and denominators (sections, terms) of one channel's cascade."""
+
+
+def taps_of(node: Node, taps: np.ndarray) -> list[Filter]:
+    """Each channel's FIR."""
+    flat = taps.reshape(len(taps), -1)
+    return [(flat[None, :, i], np.ones((1, 1))) for i in range(flat.shape[1])]
+
+
+def rationals_of(node: Node, b: np.ndarray, a: np.ndarray) -> list[Filter]:
+    """Each channel's numerator and denominator."""
+    b, a = b.reshape(len(b), -1), a.reshape(len(a), -1)
+    return [(b[None, :, i], a[None, :, i]) for i in range(b.shape[1])]
+
+
+def cascades_of(node: Node, sos: np.ndarray) -> list[Filter]:
+    """Each channel's sections."""
+    flat = sos.reshape(len(sos), 6, -1)
+    return [(flat[:, :3, i], flat[:, 3:, i]) for i in range(flat.shape[2])]
+
+
+def _filtered(
+    ctx: Context, k: int, node: Node, kind: str, x: Form, each: list[Filter], *state: Form
+) -> Form:
+    if any(s.c[0].any() for s in state):
+        start = sum(float(np.abs(s.c[0]).sum()) for s in state)
+    else:
+        start = 0.0
+    low, high = (np.minimum(x.base[0], 0).ravel(), np.maximum(x.base[1], 0).ravel())
+    bounds = np.zeros((2, len(each)))
+    for i, (b, a) in enumerate(each):
+        if low[i] == 0 == high[i] and not start:
+            continue
+        up, down = absolute(kind, b, a)
+        ranges = [product((up, up), (low[i], high[i])), product((-down, -down), (low[i], high[i]))]
+        bounds[0, i] = min(sum(float(r[0]) for r in ranges), 0.0)
+        bounds[1, i] = max(sum(float(r[1]) for r in ranges), 0.0)
+        if start:
+            # The state enters as an input would behind the numerator.
+            free = absolute(kind, np.eye(1, a.shape[1]).repeat(len(a), 0), a)
+            bounds[:, i] += np.array([-1, 1]) * start * sum(free) * max(1.0, np.abs(b).sum())
+    rest = interval((bounds[0].reshape(node.shape), bounds[1].reshape(node.shape)))
+    if not x.loops.any():
+        return rest
+    places = np.flatnonzero(x.loops)
+    made = ctx.make(kind, node, k, x.without_base(), x.loops, filters=[each[i] for i in places])
+    return add(made, rest)
+
+
+def absolute(kind: str, b: np.ndarray, a: np.ndarray) -> tuple[float, float]:
+    """The sums of the positive and of the negative part of an impulse response."""
+    if kind == "taps":
+        h = b[0]
+        slack = 1 + len(h) * 2.0**-52
+        return float(h[h > 0].sum()) * slack, float(-h[h < 0].sum()) * slack
+    inside = (
+        filters.sections_inside(filters.as_sections(b, a))
+        if kind == "sections"
+        else all(filters.poles_inside(q) for q in a)
+    )
+    return filters.absolute_sums(b, a) if inside else (np.inf, np.inf)
