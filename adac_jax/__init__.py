@@ -12,11 +12,13 @@ from adac_jax.fitting import fit
 from adac_jax.frequency import FrequencyResponse, frequency_response
 from adac_jax.oscillators import noise, oscillator, phasor, sine, triangle, wavetable
 from adac_jax.primitives import (
+    control,
     delay,
     feedback,
     fir,
     fractional_delay,
     lfilter,
+    set_controls,
     sosfilt,
     state_variable,
     variable_delay,
@@ -36,6 +38,7 @@ __all__ = [
     "Report",
     "Stream",
     "Traced",
+    "control",
     "delay",
     "export",
     "feedback",
@@ -51,6 +54,7 @@ __all__ = [
     "noise",
     "oscillator",
     "phasor",
+    "set_controls",
     "sine",
     "sosfilt",
     "state_variable",

@@ -17,6 +17,7 @@ from adac_jax.errors import AdacError, DelayFreeLoopError, RefusedError
 from adac_jax.lowering import Walker
 from adac_jax.lowering.source import user_line
 from adac_jax.lowering.values import Known, Signal, Unusable, Value
+from adac_jax.primitives.control import at_rest
 from ir import Builder, Graph, Program, verify_program
 from ir.passes import fold, merge, prune
 from ir.verify import DTYPES
@@ -176,7 +177,8 @@ def trace(
         return function(jax.tree.unflatten(treedef, leaves), x)
 
     audio = jax.ShapeDtypeStruct((TRACE_LENGTH, count), dtype)
-    jaxpr, consts = open_jaxpr(jax.make_jaxpr(flat)(leaves, audio))
+    with at_rest():
+        jaxpr, consts = open_jaxpr(jax.make_jaxpr(flat)(leaves, audio))
     _check_output(jaxpr.outvars)
     kept: dict[str, Any] = {}
 
@@ -191,7 +193,7 @@ def trace(
         }
         return {k: jnp.asarray(s.value) for k, s in walker.slots.items()}
 
-    compiled = jax.jit(coefficients)
+    compiled = at_rest()(jax.jit(coefficients))
     values = {k: np.asarray(v) for k, v in compiled(leaves).items()}
     for slot, (axis, eqn) in kept["timed"].items():
         values[slot] = _constant_over_time(values[slot], axis, eqn)
@@ -237,6 +239,7 @@ def _output(walker: Walker, value: Value, latency: int) -> int:
     if isinstance(value, Known):
         # An output that does not hear the input: it must be constant.
         return walker.operand(value, 0)
+    assert isinstance(value, Signal)  # what follows a knob has no time axis, which was checked
     if value.axis != 0:
         raise RefusedError("output", f"the output has time on axis {value.axis}, not on axis 0.")
     if value.shift > latency:

@@ -10,6 +10,7 @@ import numpy as np
 from ir.errors import IRError
 from ir.graph import Attribute, Graph, Node, Shape, Type
 from ir.ops import OPS
+from ir.ops.controls import check_alike
 
 
 class Builder:
@@ -23,6 +24,7 @@ class Builder:
         self._nodes: list[Node | None] = []
         self._reserved: dict[int, Type] = {}
         self._constants: dict[tuple[str, str], int] = {}
+        self._controls: dict[str, int] = {}
         self.name = name
         self.sample_rate = sample_rate
 
@@ -48,6 +50,35 @@ class Builder:
         if key not in self._constants:
             self._constants[key] = self.add("constant", value=value)
         return self._constants[key]
+
+    def control(
+        self,
+        name: str,
+        default: float,
+        minimum: float,
+        maximum: float,
+        *,
+        step: float,
+        unit: str = "",
+        curve: str = "linear",
+    ) -> int:
+        """The position of a knob; those of one name share one node.
+
+        Raises:
+            IRError: a value is out of its range, or a knob of this name differs.
+        """
+        numbers = {"default": default, "minimum": minimum, "maximum": maximum, "step": step}
+        attributes = {key: float(value) for key, value in numbers.items()}
+        node = self._make(
+            "control", (), {**attributes, "name": name, "unit": unit, "curve": curve}, name
+        )
+        if name not in self._controls:
+            self._nodes.append(node)
+            self._controls[name] = len(self._nodes) - 1
+        found = self._nodes[self._controls[name]]
+        assert found is not None
+        check_alike(found, node)
+        return self._controls[name]
 
     def reserve(self, shape: Shape, kind: str = "real") -> int:
         """A position to be defined later: the head of a loop."""

@@ -117,6 +117,11 @@ class Graph:
         return {n.text("slot"): n.type for n in self.nodes if n.op == "coefficient"}
 
     @property
+    def controls(self) -> dict[str, Node]:
+        """The knobs by name, in the order of the nodes."""
+        return {n.text("name"): n for n in self.nodes if n.op == "control"}
+
+    @property
     def input_channels(self) -> int:
         """The number of scalar inputs at one sample."""
         return sum(self.nodes[k].type.size for k in self.inputs)

@@ -15,6 +15,7 @@ from scipy import special
 from ir.cycles import order
 from ir.errors import IRError
 from ir.graph import Node, Program
+from ir.knobs import Positions, follow, positions_of
 from ir.passes import expand_sos
 from ir.verify import DTYPES, verify_program
 
@@ -26,18 +27,21 @@ OVER_TIME: dict[str, Callable[..., Callable[[int], Value]]] = {}
 """For each operation of time: (node, pasts of its inputs, past of its output) -> (t -> output)."""
 
 
-def run(program: Program, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+def run(
+    program: Program, *inputs: np.ndarray, controls: Positions | None = None
+) -> tuple[np.ndarray, ...]:
     """Runs a program over whole signals.
 
     Args:
         program: What to run.
         *inputs: One array of shape (time, *channels) an input node.
+        controls: Where knobs stand that are not at their defaults: a number, or one a sample.
 
     Returns:
         One array of shape (time, *channels) an output, float64 for real ones.
 
     Raises:
-        IRError: the program is not valid, or the inputs do not fit it.
+        IRError: the program is not valid, or the inputs or controls do not fit it.
     """
     graph = verify_program(program).graph
     types = [graph.nodes[k].type for k in graph.inputs]
@@ -46,12 +50,15 @@ def run(program: Program, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         wanted = ", ".join(f"(time, {', '.join(map(str, t.shape))})" for t in types)
         raise IRError(f"The program takes inputs of the shapes {wanted}, not {shapes}.")
     length = len(inputs[0]) if inputs else 0
-    return run_for(program, length, *inputs)
+    return run_for(program, length, *inputs, controls=controls)
 
 
-def run_for(program: Program, length: int, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+def run_for(
+    program: Program, length: int, *inputs: np.ndarray, controls: Positions | None = None
+) -> tuple[np.ndarray, ...]:
     """As `run`, for a given number of samples: for programs without inputs."""
     graph = expand_sos(program.graph)
+    positions = positions_of(graph, controls or {}, length)
     past: list[Value] = [
         np.zeros((length, *node.shape), DTYPES[node.type.kind]) for node in graph.nodes
     ]
@@ -73,6 +80,8 @@ def run_for(program: Program, length: int, *inputs: np.ndarray) -> tuple[np.ndar
         node = graph.nodes[k]
         if node.op == "input":
             past[k][:] = inputs[node.int("index")]
+        elif node.op == "control":
+            past[k][:] = follow(node, positions[node.text("name")])
         elif k not in fixed:
             steps.append(_step(node, past[k], [past[s] for s in node.inputs]))
     with np.errstate(all="ignore"):

@@ -8,13 +8,16 @@ import numpy as np
 
 from ir.cycles import label, order
 from ir.errors import IRError
-from ir.graph import Graph, Program, Type
+from ir.graph import Graph, Node, Program, Type
 from ir.ops import MAX_DELAY, OPS
+from ir.ops.controls import check_alike, slug
 
 MAX_NAME = 1000
 """Bound on the characters of a name."""
 FIXED_FROM = {"fir": 1, "iir": 1, "sos": 1, "delay": 1}
 """From which input on an operation takes coefficients only, and no signal."""
+VARYING = frozenset({"input", "control"})
+"""Sources that differ from sample to sample."""
 DTYPES = {"real": np.float64, "int": np.int64, "bool": np.bool_}
 """The NumPy type of each kind."""
 
@@ -24,8 +27,8 @@ def verify(graph: Graph) -> Graph:
 
     Raises:
         IRError: an unknown operation, a reference to nothing, wrong arity, attributes or types,
-            input nodes not numbered from 0, a slot of two types, a name that is not text, a
-            signal where only coefficients may go.
+            input nodes not numbered from 0, a slot of two types, a control of two ranges, a name
+            that is not text, a signal where only coefficients may go.
         DelayFreeLoopError: a cycle without a delay of at least one sample.
     """
     count = len(graph.nodes)
@@ -35,6 +38,7 @@ def verify(graph: Graph) -> Graph:
         raise IRError(f"The sample rate {graph.sample_rate!r} must be a positive number of hertz.")
     _check_name("The graph", graph.name)
     slots: dict[str, Type] = {}
+    knobs: dict[str, Node] = {}
     for k, node in graph:
         _check_name(f"Node {k}", node.name)
         if node.op not in OPS:
@@ -54,6 +58,14 @@ def verify(graph: Graph) -> Graph:
             _check_name(f"The slot of node {k}", slot)
             if slots.setdefault(slot, found) != found:
                 raise IRError(f"The coefficient {slot!r} has two types.")
+        if node.op == "control":
+            known = knobs.setdefault(slug(node.text("name")), node)
+            if known.text("name") != node.text("name"):
+                raise IRError(
+                    f"The controls {known.text('name')!r} and {node.text('name')!r} must differ in "
+                    "more than spaces, which hosts write as `_`."
+                )
+            check_alike(known, node)
     for k in graph.outputs:
         if not 0 <= k < count:
             raise IRError(f"Output node {k} does not exist.")
@@ -82,7 +94,7 @@ def _check_fixed(graph: Graph, sequence: list[int]) -> None:
                     f"At {label(graph, k)}: it needs coefficients, but {label(graph, source)} is "
                     "a signal."
                 )
-        timeless = node.op != "input" and OPS[node.op].family != "time"
+        timeless = node.op not in VARYING and OPS[node.op].family != "time"
         if timeless and all(source in fixed for source in node.inputs):
             fixed.add(k)
 

@@ -78,7 +78,7 @@ def bounds(
 def _error(node: ir.Node, xs: Values, errors: Errors, y: np.ndarray, unit: float) -> float:
     if not y.size:
         return 0.0
-    if node.op in ("coefficient", "constant"):
+    if node.op in ("coefficient", "constant", "control"):
         rounded = y.astype(np.float32 if unit > 2**-50 else float)
         return float(np.max(np.abs(rounded - y))) if node.type.kind == "real" else 0.0
     exact = not any(errors)

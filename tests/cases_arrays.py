@@ -9,6 +9,13 @@ import ir
 
 for _value in (0, 1, -5, 2**31 - 1, -(2**31), True, False, 0.0, -0.0, 0.1, -np.pi, 1e300, 5e-324):
     case("constant", label=repr(_value), value=_value, expected=lambda v=_value: v)
+for _label, _default, _curve in (("", 0.3, "linear"), ("log", 0.1, "log"), ("low", 0.05, "log")):
+    _builder = ir.Builder("control")
+    _name = f"a knob {_label}".strip()
+    _k = _builder.control(_name, _default, 0.05, 2.0, step=0.01, unit="dB", curve=_curve)
+    _program = ir.Program(_builder.build([_k]))
+    CASES.append(Case("control", _label, _program, (), LENGTH, np.full(LENGTH, _default)))
+
 _SLOTS = np.random.default_rng(5).normal(size=(2, 3)) * 10.0 ** np.arange(-3, 3).reshape(2, 3)
 
 

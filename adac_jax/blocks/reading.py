@@ -7,7 +7,7 @@ axis of all signals here, so that the samples of a channel lie side by side.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from string import ascii_letters
 from typing import Any
 
@@ -15,12 +15,15 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from adac_jax.blocks.knobs import follow
 from adac_jax.blocks.stateful import STATEFUL
 from adac_jax.blocks.stateless import ELEMENTWISE, PER_SAMPLE, dtype_of
 from adac_jax.kernels import delay_read, variable_read, whole_blocks
 from adac_jax.kernels import run as samples_from
 from ir import Graph, Node
 from ir.cycles import order
+from ir.knobs import check_names
+from ir.ops.controls import attribute
 from ir.schedule import Loop, Step, schedule
 
 CHUNK = 2**18
@@ -43,6 +46,8 @@ class Plan:
         in_place: Whether the delay lines of a loop are one array that blocks are written into,
             which is fastest, or are moved on after each block, which costs a copy but has a
             derivative whose cost does not grow with the square of the length.
+        moved: The names of the controls whose positions `run` is given; all others stay at their
+            defaults, and what follows from them is computed once.
         ends: Whether the state after the last sample is wanted. Where it is not, loops run on to
             the end of their last block.
     """
@@ -56,6 +61,7 @@ class Plan:
         *,
         in_place: bool = True,
         ends: bool = True,
+        moved: Collection[str] = (),
     ) -> None:
         self.graph = graph
         self.length = length
@@ -63,7 +69,11 @@ class Plan:
         self.in_place = in_place
         self.ends = ends
         self.steps = schedule(graph, length)
-        self.static = _static(graph, coefficients, dtype)
+        check_names(graph, dict.fromkeys(moved))
+        self.moved = {
+            k: node for k, node in graph if node.op == "control" and node.text("name") in moved
+        }
+        self.static = _static(graph, coefficients, dtype, self.moved)
         self.turned = self._turned()
         self.prepared: dict[tuple[int, int], Any] = {}
         self._prepare(self.steps, length, ends)
@@ -86,21 +96,35 @@ class Plan:
 
     def start(self) -> State:
         """The state before the first sample."""
-        state: State = {}
+        state: State = {k: jnp.zeros((), self.dtype) for k in self.moved}
         for k, node in self.graph:
             if node.op in STATEFUL:
                 rest = tuple(self.static[s] for s in node.inputs[1:] if s in self.static)
                 state[k] = STATEFUL[node.op].start(node, rest, dtype_of(node, self.dtype))
         return state
 
-    def run(self, state: State, inputs: Sequence[Array]) -> tuple[State, tuple[Array, ...]]:
-        """Runs one block: inputs (*channels, length) each; returns the new state and outputs."""
+    def run(
+        self, state: State, inputs: Sequence[Array], controls: Mapping[str, Any] | None = None
+    ) -> tuple[State, tuple[Array, ...]]:
+        """Runs one block: inputs (*channels, length) each; returns the new state and outputs.
+
+        Args:
+            state: That before the block.
+            inputs: An array for each input node.
+            controls: The positions of the moved controls, a number or (length,) each; a control
+                without one is on its way to its default.
+        """
         values: Values = {}
         for k in self.graph.inputs:
             node = self.graph.nodes[k]
             x = inputs[node.int("index")]
             values[k] = x if node.type.kind == "real" else x.astype(dtype_of(node, self.dtype))
         state = dict(state)
+        for k, node in self.moved.items():
+            default = attribute(node, "default")
+            given = (controls or {}).get(node.text("name"), default)
+            positions = jnp.broadcast_to(jnp.asarray(given, self.dtype), (self.length,))
+            state[k], values[k] = follow(node, state[k], positions)
         self._run(self.steps, state, values, self.length, {}, self.ends)
         return state, tuple(self._block(k, values, self.length) for k in self.graph.outputs)
 
@@ -372,6 +396,7 @@ def run_whole(
     inputs: Sequence[Array],
     length: int,
     in_place: bool = True,
+    controls: Mapping[str, Any] | None = None,
 ) -> tuple[Array, ...]:
     """Runs a graph over whole signals from zero state.
 
@@ -381,18 +406,22 @@ def run_whole(
         inputs: An array (*channels, length) for each input node.
         length: Samples.
         in_place: As for `Plan`.
+        controls: Where knobs stand that are not at their defaults: a number, or one a sample.
 
     Returns:
         An array (*channels, length) for each output.
     """
+    moved = controls or {}
     every = (*inputs, *coefficients.values())
     reals = [x.dtype for x in every if jnp.issubdtype(x.dtype, jnp.floating)]
     dtype = jnp.result_type(*reals) if reals else jnp.result_type(float)
     if length == 0:
         nodes = [graph.nodes[k] for k in graph.outputs]
         return tuple(jnp.zeros((*n.shape, 0), dtype_of(n, dtype)) for n in nodes)
-    plan = Plan(graph, coefficients, length, dtype, in_place=in_place, ends=False)
-    return plan.run(plan.start(), inputs)[1]
+    plan = Plan(
+        graph, coefficients, length, dtype, in_place=in_place, ends=False, moved=tuple(moved)
+    )
+    return plan.run(plan.start(), inputs, moved)[1]
 
 
 def run_in_chunks(
@@ -430,11 +459,15 @@ def _joined(chunks: Array) -> Array:
 
 
 def run(
-    graph: Graph, coefficients: Mapping[str, Array], inputs: Sequence[Array], length: int
+    graph: Graph,
+    coefficients: Mapping[str, Array],
+    inputs: Sequence[Array],
+    length: int,
+    controls: Mapping[str, Any] | None = None,
 ) -> tuple[Array, ...]:
     """As `run_whole`, but with time as the first axis of all signals, as models have it."""
     moved = [jnp.moveaxis(x, 0, -1) for x in inputs]
-    found = run_whole(graph, coefficients, moved, length)
+    found = run_whole(graph, coefficients, moved, length, controls=controls)
     return tuple(jnp.moveaxis(y, -1, 0) for y in found)
 
 
@@ -454,8 +487,10 @@ def _written(x: Array, block: Array, start: Any) -> Array:
     return lax.dynamic_update_slice_in_dim(x, block.astype(x.dtype), start, axis=-1)
 
 
-def _static(graph: Graph, coefficients: Mapping[str, Array], dtype: Any) -> dict[int, Array]:
-    """The values of all nodes that depend on coefficients alone."""
+def _static(
+    graph: Graph, coefficients: Mapping[str, Array], dtype: Any, moved: Collection[int]
+) -> dict[int, Array]:
+    """The values of all nodes that depend on coefficients and on controls at rest alone."""
     found: dict[int, Array] = {}
     for k in order(graph):
         node = graph.nodes[k]
@@ -464,6 +499,8 @@ def _static(graph: Graph, coefficients: Mapping[str, Array], dtype: Any) -> dict
             found[k] = value if node.type.kind == "real" else value.astype(dtype_of(node, dtype))
         elif node.op == "constant":
             found[k] = jnp.asarray(node["value"], dtype_of(node, dtype))
+        elif node.op == "control" and k not in moved:
+            found[k] = jnp.asarray(attribute(node, "default"), dtype)
         elif node.op in PER_SAMPLE and node.inputs and all(s in found for s in node.inputs):
             found[k] = PER_SAMPLE[node.op](node, dtype)(*(found[s] for s in node.inputs))
     return found

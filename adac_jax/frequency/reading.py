@@ -29,6 +29,7 @@ from adac_jax.frequency.rules import RULES
 from ir import OPS, Graph
 from ir.cycles import components, is_loop, label, order
 from ir.interpreter import PER_SAMPLE as IN_NUMPY
+from ir.ops.controls import attribute
 from ir.verify import DTYPES
 
 Signals = dict[int, Linear]
@@ -85,6 +86,8 @@ class Reading:
                 value = jnp.asarray(coefficients[node.text("slot")])
             elif node.op == "constant":
                 value = jnp.asarray(node["value"])
+            elif node.op == "control":
+                value = jnp.asarray(attribute(node, "default"))
             else:
                 value = IN_JAX[node.op](node, dtype)(*(found[s].value for s in node.inputs))
             found[k] = Known(value.astype(dtype_of(node, dtype)), zero)
@@ -235,7 +238,10 @@ def _within(columns: np.ndarray, own: np.ndarray) -> bool:
 
 
 def _zero(graph: Graph, coefficients: Mapping[str, np.ndarray]) -> dict[int, bool]:
-    """The nodes that depend on coefficients alone, in order, and whether they are all zeros."""
+    """The nodes that depend on coefficients alone, in order, and whether they are all zeros.
+
+    A control at rest is its default.
+    """
     values: dict[int, np.ndarray] = {}
     for k in order(graph):
         node = graph.nodes[k]
@@ -243,6 +249,8 @@ def _zero(graph: Graph, coefficients: Mapping[str, np.ndarray]) -> dict[int, boo
             value = coefficients[node.text("slot")]
         elif node.op == "constant":
             value = np.asarray(node["value"])
+        elif node.op == "control":
+            value = np.asarray(attribute(node, "default"))
         elif OPS[node.op].family in ("source", "time") or not set(node.inputs) <= set(values):
             continue
         else:

@@ -3,6 +3,7 @@
 from adac_jax.lowering import (
     arrays,
     composed,
+    controls,
     convolution,
     dsp,
     elementwise,
@@ -18,6 +19,7 @@ __all__ = [
     "Walker",
     "arrays",
     "composed",
+    "controls",
     "convolution",
     "dsp",
     "elementwise",

@@ -13,8 +13,8 @@ from jax import lax
 
 from adac_jax._compat import JaxprEqn
 from adac_jax.lowering.lookup import looked_up
-from adac_jax.lowering.values import Known, Signal, Value
-from adac_jax.lowering.walker import Walker, rule
+from adac_jax.lowering.values import Controlled, Known, Signal, Value
+from adac_jax.lowering.walker import WITH_SIGNALS, Walker, rule
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -261,8 +261,8 @@ def _dot_general(w: Walker, eqn: JaxprEqn, left: Value, right: Value) -> Signal:
     shift = max(s.shift for s in signals)
     nodes = []
     for side, value in enumerate(operands):
-        if isinstance(value, Known) and time not in letters[side]:
-            nodes.append(w.coefficient(value))
+        if isinstance(value, (Known, Controlled)) and time not in letters[side]:
+            nodes.append(w.still(value))
         else:
             nodes.append(w.operand(value, letters[side].index(time), shift))  # type: ignore[arg-type]
     parts = ["".join(letter for letter in side if letter != time) for side in letters]
@@ -275,6 +275,9 @@ def _dot_general(w: Walker, eqn: JaxprEqn, left: Value, right: Value) -> Signal:
     subscripts = _renamed(f"{parts[0]},{parts[1]}->{''.join(x for x in result if x != time)}")
     node = w.add("einsum", *nodes, subscripts=subscripts)
     return Signal(node, result.index(time), shift, min(s.valid for s in signals))
+
+
+WITH_SIGNALS.update(("concatenate", "stack", "dot_general"))
 
 
 def _renamed(subscripts: str) -> str:

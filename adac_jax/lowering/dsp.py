@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
-from adac_jax._compat import JaxprEqn, open_jaxpr
+from adac_jax._compat import JaxprEqn, open_jaxpr, source_info_util
+from adac_jax.lowering.arrays import without
 from adac_jax.lowering.refusals import AHEAD
 from adac_jax.lowering.shifts import silenced
-from adac_jax.lowering.values import Known, Signal, Unusable, Value
-from adac_jax.lowering.walker import Walker, rule
+from adac_jax.lowering.values import Controlled, Known, Signal, Unusable, Value
+from adac_jax.lowering.walker import WITH_SIGNALS, Walker, rule
 from adac_jax.primitives.delay import expand_samples, moves
+from adac_jax.primitives.moving import moving_lfilter, moving_sosfilt
 
 
 def _causal(w: Walker, eqn: JaxprEqn) -> None:
@@ -30,7 +34,7 @@ def _signal(w: Walker, value: Value, axis: int) -> int:
 
 def _over(w: Walker, known: Value, own: int, channels: tuple[int, ...]) -> int:
     """The node of coefficients, spread over all channels."""
-    if isinstance(known, Signal):
+    if isinstance(known, (Signal, Controlled)):
         raise w.refusal("its coefficients change over time.", "Use constant coefficients.")
     assert isinstance(known, Known)
     shape = tuple(known.value.shape)
@@ -65,7 +69,8 @@ def _delay(w: Walker, eqn: JaxprEqn, x: Value, *initial: Value) -> Signal:
         samples = tuple(m - shift for m in samples)
     if initial:
         (start,) = initial
-        assert isinstance(start, Known)
+        if not isinstance(start, Known):
+            raise w.refusal("what it begins with follows a control.", "Begin with constants.")
         moved = w.coefficient(Known(jnp.moveaxis(jnp.asarray(start.value), axis, 0), start.path))
         k = w.add("delay", k, moved, samples=samples)
     elif any(samples):
@@ -79,7 +84,9 @@ def _variable_delay(w: Walker, eqn: JaxprEqn, x: Value, d: Value) -> Signal:
     axis, length = eqn.params["axis"], eqn.invars[0].aval.shape[eqn.params["axis"]]
     k = _signal(w, x, axis)
     shape = w.builder.type(k).shape
-    if moves([v.aval for v in eqn.invars]):
+    if isinstance(d, Controlled):
+        lengths = w.full(d.node, shape)
+    elif moves([v.aval for v in eqn.invars]):
         lengths = w.full(_signal(w, d, axis), shape)
     else:
         lengths = _over(w, d, 0, shape)
@@ -94,35 +101,81 @@ def _variable_delay(w: Walker, eqn: JaxprEqn, x: Value, d: Value) -> Signal:
 
 
 @rule("fir")
-def _fir(w: Walker, eqn: JaxprEqn, x: Value, taps: Value) -> Signal:
+def _fir(w: Walker, eqn: JaxprEqn, x: Value, taps: Value) -> Value:
     _causal(w, eqn)
     axis, length = eqn.params["axis"], eqn.invars[0].aval.shape[eqn.params["axis"]]
+    if isinstance(taps, Controlled):
+        ones = Known(np.ones((1,)))
+        return _moving(w, eqn, moving_lfilter, 1, x, taps, ones)
     k = _signal(w, x, axis)
     h = _over(w, taps, 1, w.builder.type(k).shape)
     return _result(w, w.add("fir", k, h), x, axis, length)
 
 
-def _recursive(w: Walker, eqn: JaxprEqn, op: str, own: int, x: Value, *rest: Value) -> list[Any]:
+def _recursive(
+    w: Walker,
+    eqn: JaxprEqn,
+    op: str,
+    own: int,
+    moving: Callable[..., Any],
+    x: Value,
+    *rest: Value,
+) -> list[Any]:
     _causal(w, eqn)
     axis, length = eqn.params["axis"], eqn.invars[0].aval.shape[eqn.params["axis"]]
+    *coefficients, state = rest
+    if any(isinstance(c, Controlled) for c in rest):
+        if not w.is_zero(state):
+            raise w.refusal(
+                "it begins with a state, but its coefficients or that state follow a control.",
+                "Start it from rest.",
+            )
+        return [_moving(w, eqn, moving, own, x, *coefficients), _END]
     k = _signal(w, x, axis)
     channels = w.builder.type(k).shape
-    *coefficients, state = rest
     nodes = [_over(w, c, own, channels) for c in coefficients]
     if not w.is_zero(state):
         nodes.append(_over(w, state, own, channels))
     y = _result(w, w.add(op, k, *nodes), x, axis, length)
-    return [y, Unusable("the state after the last sample has no meaning sample by sample.")]
+    return [y, _END]
+
+
+_END = Unusable("the state after the last sample has no meaning sample by sample.")
+
+
+def _moving(
+    w: Walker, eqn: JaxprEqn, function: Callable[..., Any], own: int, x: Value, *rest: Value
+) -> Value:
+    """A filter whose coefficients follow a control: as if they were signals, one recursion each.
+
+    They get an axis for time, of length 1, where the signal has it.
+    """
+    axis, aval = eqn.params["axis"], eqn.invars[0].aval
+    channels = without(aval.shape, axis)
+
+    def aligned(c: Any) -> Any:
+        missing = len(channels) - (c.ndim - own)
+        full = c.reshape(*c.shape[:own], *(1,) * missing, *c.shape[own:])
+        return jnp.expand_dims(full, own + axis)
+
+    def run(x: Any, *coefficients: Any) -> Any:
+        return function(*map(aligned, coefficients), x, axis)
+
+    avals = [aval, *(v.aval for v in eqn.invars[1 : 1 + len(rest)])]
+    if len(avals) <= len(rest):
+        avals.append(jax.ShapeDtypeStruct((1,), aval.dtype))  # a denominator of 1
+    with w.scope(w.label()), source_info_util.user_context(eqn.source_info.traceback):
+        return w.call(run, [x, *rest], avals)[0]
 
 
 @rule("lfilter")
 def _lfilter(w: Walker, eqn: JaxprEqn, x: Value, b: Value, a: Value, zi: Value) -> list[Any]:
-    return _recursive(w, eqn, "iir", 1, x, b, a, zi)
+    return _recursive(w, eqn, "iir", 1, moving_lfilter, x, b, a, zi)
 
 
 @rule("sosfilt")
 def _sosfilt(w: Walker, eqn: JaxprEqn, x: Value, sos: Value, zi: Value) -> list[Any]:
-    return _recursive(w, eqn, "sos", 2, x, sos, zi)
+    return _recursive(w, eqn, "sos", 2, moving_sosfilt, x, sos, zi)
 
 
 @rule("feedback")
@@ -152,6 +205,11 @@ def close_loop(
     for head, source, back in zip(heads, sources, returned, strict=True):
         w.builder.define(head, "add", source, back, name=w.label() or "loop")
     return [*inside, *others]
+
+
+WITH_SIGNALS.update(
+    ("delay", "variable_delay", "fractional_delay", "fir", "lfilter", "sosfilt", "feedback")
+)
 
 
 def walk_loop(

@@ -11,7 +11,7 @@ import numpy as np
 from adac_jax._compat import JaxprEqn
 from adac_jax.lowering.arrays import WHOLE, without
 from adac_jax.lowering.values import Known, Signal, Value
-from adac_jax.lowering.walker import Walker, kind_of, rule
+from adac_jax.lowering.walker import WITH_SIGNALS, Walker, kind_of, rule
 from ir.ops.elementwise import (
     COMPARISONS,
     LOGIC,
@@ -54,6 +54,7 @@ def _elementwise(w: Walker, eqn: JaxprEqn, *values: Value) -> Value:
 
 
 rule(*SAME)(_elementwise)
+WITH_SIGNALS.update(SAME, ("select_n", "clamp"))
 
 
 def _beside_infinity(

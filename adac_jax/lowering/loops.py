@@ -17,8 +17,8 @@ from jax import lax
 from adac_jax._compat import JaxprEqn, jaxpr_as_fun, open_jaxpr
 from adac_jax.lowering.arrays import without
 from adac_jax.lowering.refusals import AHEAD
-from adac_jax.lowering.values import Known, Signal, Unusable, Value
-from adac_jax.lowering.walker import OF_TIME, Walker, kind_of, rule
+from adac_jax.lowering.values import Controlled, Known, Signal, Unusable, Value
+from adac_jax.lowering.walker import OF_TIME, WITH_SIGNALS, Walker, kind_of, rule
 
 MOST_STEPS = 4096
 """A loop that is written out takes at most so many steps."""
@@ -49,7 +49,8 @@ def _over_time(
             )
     for value in carry:
         if not isinstance(value, Known):
-            raise w.refusal("its initial state depends on a signal.", "Begin with constants.")
+            what = "follows a control" if isinstance(value, Controlled) else "depends on a signal"
+            raise w.refusal(f"its initial state {what}.", "Begin with constants.")
     entering = [_sampled(w, x) for x in xs]
     valid = min([x.valid for x in entering], default=length)
     body = eqn.params["jaxpr"]
@@ -85,6 +86,7 @@ def _sampled(w: Walker, x: Value) -> Signal:
         return x
     if isinstance(x, Unusable):
         raise w.refusal(x.reason)
+    assert isinstance(x, Known)  # what follows a knob has no time axis to be scanned over
     node = w.full(w.operand(x, 0), tuple(x.value.shape[1:]))
     return Signal(node, 0, 0, x.value.shape[0])
 
@@ -166,17 +168,20 @@ def _cond(w: Walker, eqn: JaxprEqn, which: Value, *values: Value) -> list[Value]
     chosen = w.concrete(which)
     if chosen is not None:
         return w.walk(*branches[int(np.clip(chosen, 0, len(branches) - 1))], values)
-    if not isinstance(which, Known):
+    if isinstance(which, Signal):
         raise w.refusal("a branch depends on a signal.", "Use jnp.where.")
-    # A parameter decides: all branches are there, and its value picks one when it ships.
+    # A parameter or a control decides: all branches are there, and its value picks one.
     found = [w.walk(*branch, values) for branch in branches]
-    index = jnp.clip(jnp.asarray(which.value, jnp.int32), 0, len(branches) - 1)
+    last, asked = len(branches) - 1, eqn.invars[0].aval
     results = []
     for position, var in enumerate(eqn.outvars):
         cases = [results[position] for results in found]
         answer = cases[0]
         for k, case in enumerate(cases[1:], 1):
-            one, aval = Known(index == k, which.path), var.aval
+            (one,) = w.call(
+                lambda i, k=k: jnp.clip(i.astype(jnp.int32), 0, last) == k, [which], [asked]
+            )
+            aval = var.aval
             specs = [jax.ShapeDtypeStruct((), jnp.bool_), aval, aval]
             (answer,) = w.call(lambda c, a, b: jnp.where(c, a, b), [one, case, answer], specs)
         results.append(answer)
@@ -257,6 +262,9 @@ def _iota(w: Walker, eqn: JaxprEqn) -> Signal:
     kind = kind_of(eqn.params["dtype"])
     node = head if kind == "int" else w.add("convert", head, kind=kind)
     return Signal(w.full(node, without(shape, axis)), axis, 0, shape[axis])
+
+
+WITH_SIGNALS.update(("scan", "while", "cond"))
 
 
 def _scans_time(w: Walker, eqn: JaxprEqn) -> bool:

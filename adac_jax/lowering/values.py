@@ -43,6 +43,19 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
+class Controlled:
+    """A value that follows knobs: it has no time axis, but changes from sample to sample.
+
+    It stands wherever a known value may, and is a node all the same.
+
+    Attributes:
+        node: Position in the graph; its shape is that of the whole array.
+    """
+
+    node: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unusable:
     """A result that has no per-sample meaning; refused only where something reads it.
 
@@ -53,4 +66,4 @@ class Unusable:
     reason: str
 
 
-Value = Known | Signal | Unusable
+Value = Known | Signal | Controlled | Unusable

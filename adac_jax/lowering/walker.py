@@ -32,13 +32,17 @@ from adac_jax._compat import (
 from adac_jax.errors import RefusedError
 from adac_jax.lowering.refusals import NO_RULE
 from adac_jax.lowering.source import user_line
-from adac_jax.lowering.values import Known, Signal, Unusable, Value
+from adac_jax.lowering.values import Controlled, Known, Signal, Unusable, Value
 from ir import Attribute, Builder
 from ir.errors import IRError
 
 Rule = Callable[..., Any]
 RULES: dict[str, Rule] = {}
 """The rule of each primitive by name: (walker, eqn, *values) -> value or values."""
+
+
+WITH_SIGNALS: set[str] = set()
+"""Primitives whose rules take values that follow knobs beside signals."""
 
 
 OF_TIME: dict[str, Callable[[Any, JaxprEqn], bool]] = {}
@@ -135,7 +139,7 @@ class Walker:
             return env[atom]
 
         for var, const in zip(jaxpr.constvars, consts, strict=True):
-            env[var] = const if isinstance(const, (Known, Signal)) else Known(const)
+            env[var] = const if isinstance(const, (Known, Signal, Controlled)) else Known(const)
         for var, value in zip(jaxpr.invars, values, strict=True):
             env[var] = value
         for eqn, used in needed(jaxpr, wanted):
@@ -178,10 +182,8 @@ class Walker:
             for value in values:
                 if isinstance(value, Unusable):
                     raise self.refusal(value.reason)
-            if name not in RULES:
-                raise self.refusal(*NO_RULE.get(name, (_UNKNOWN, "")))
             try:
-                results = RULES[name](self, eqn, *values)
+                results = self._by_rule(eqn, values)
             except IRError as error:
                 raise self.refusal(str(error)) from error
         finally:
@@ -189,6 +191,21 @@ class Walker:
         found = list(results) if eqn.primitive.multiple_results else [results]
         self._remember(eqn, values, found)
         return found
+
+    def _by_rule(self, eqn: JaxprEqn, values: list[Value]) -> Any:
+        """What the rule of the equation's primitive makes of the values."""
+        if any(isinstance(v, Controlled) for v in values):
+            from adac_jax.lowering import controls
+
+            values = controls.with_time(self, eqn, values)
+            if not any(isinstance(v, Signal) for v in values):
+                found = controls.at_each_sample(self, eqn, values)
+                return found if eqn.primitive.multiple_results else found[0]
+            controls.check_rule(self, eqn)
+        name = eqn.primitive.name
+        if name not in RULES:
+            raise self.refusal(*NO_RULE.get(name, (_UNKNOWN, "")))
+        return RULES[name](self, eqn, *values)
 
     def _remember(self, eqn: JaxprEqn, values: Sequence[Value], results: Sequence[Value]) -> None:
         """Keeps the line that made a signal run ahead, or that padded its end."""
@@ -212,7 +229,9 @@ class Walker:
         name = eqn.primitive.name
         if name in CALLS:
             return any(map(self._counts, called_jaxpr(eqn)[0].eqns))
-        return name in OF_TIME and OF_TIME[name](self, eqn)
+        if name in OF_TIME and OF_TIME[name](self, eqn):
+            return True
+        return any(self._counts(inner) for inner in _inner(eqn) if _asks(inner))
 
     def refusal(self, reason: str, instead: str = "") -> RefusedError:
         """The error for the equation at hand."""
@@ -245,11 +264,12 @@ class Walker:
 
     def _check(self, eqn: JaxprEqn, var: Any, value: Value) -> None:
         """After each rule: the result's shape and kind are the equation's."""
-        if not isinstance(value, Signal):
+        if not isinstance(value, (Signal, Controlled)):
             return
-        shape = tuple(var.aval.shape)
+        expected = tuple(var.aval.shape)
         found = self.builder.type(value.node)
-        expected = shape[: value.axis] + shape[value.axis + 1 :]
+        if isinstance(value, Signal):
+            expected = expected[: value.axis] + expected[value.axis + 1 :]
         if found.shape != expected or found.kind != kind_of(var.aval.dtype):
             raise AssertionError(
                 f"the rule of {eqn.primitive.name} made {found}, not {kind_of(var.aval.dtype)}"
@@ -288,9 +308,9 @@ class Walker:
                 return node.name.rpartition(".")[0]
         return ""
 
-    def kind(self, value: Known | Signal) -> str:
+    def kind(self, value: Known | Signal | Controlled) -> str:
         """The IR's kind of a value."""
-        if isinstance(value, Signal):
+        if isinstance(value, (Signal, Controlled)):
             return self.builder.type(value.node).kind
         return kind_of(value.value.dtype)
 
@@ -371,9 +391,27 @@ class Walker:
                     "Bring time to the same axis first.",
                 )
             return self.delayed(value.node, shift - value.shift)
+        if isinstance(value, Controlled):
+            return self.without_axis(value, axis)
         if value.value.ndim == 0:
             return self.coefficient(value)
         return self.coefficient(value, axis)
+
+    def without_axis(self, value: Controlled, axis: int) -> int:
+        """The node of a value that follows knobs, without the axis that would be time."""
+        shape = self.builder.type(value.node).shape
+        if not shape:
+            return value.node
+        if shape[axis] != 1:
+            raise self.refusal(
+                "it combines each sample with another number that a control decides.",
+                "Give a control's value no time axis, or one of length 1.",
+            )
+        return self.add("reshape", value.node, shape=shape[:axis] + shape[axis + 1 :])
+
+    def still(self, value: Known | Controlled) -> int:
+        """The node of a value without a time axis."""
+        return value.node if isinstance(value, Controlled) else self.coefficient(value)
 
     def delayed(self, node: int, samples: int) -> int:
         """A node delayed by the same number of samples in all channels."""
@@ -453,6 +491,19 @@ def needed(jaxpr: Any, wanted: Sequence[bool] | None) -> list[tuple[JaxprEqn, li
 
 SMALL = 4
 """Up to this many numbers, a value without parameters is computed at once."""
+
+
+def _inner(eqn: JaxprEqn) -> Iterator[JaxprEqn]:
+    """The equations of the jaxprs that an equation holds."""
+    for value in eqn.params.values():
+        for held in value if isinstance(value, (tuple, list)) else (value,):
+            if hasattr(held, "eqns"):
+                yield from open_jaxpr(held)[0].eqns
+
+
+def _asks(eqn: JaxprEqn) -> bool:
+    """Whether an equation asks for a control, or holds one that does."""
+    return eqn.primitive.name == "control" or any(map(_asks, _inner(eqn)))
 
 
 def common_path(paths: Sequence[str | None]) -> str | None:

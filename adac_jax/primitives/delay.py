@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -12,6 +13,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Shaped
 
 from adac_jax import kernels
+from adac_jax._compat import is_tracer
 from adac_jax.primitives.composite import (
     batch_signal_and_coefficients,
     batch_size,
@@ -83,6 +85,11 @@ def delay(
     """
     axis = normal_axis("delay", x, axis)
     channels = x.shape[axis + 1 :]
+    if any(map(is_tracer, jax.tree.leaves(samples))):
+        raise ValueError(
+            "`samples` of a delay must be constants, but are computed by JAX, from a parameter, a "
+            "signal or a control; use variable_delay for whole samples or fractional_delay."
+        )
     lengths = np.asarray(samples)
     if not np.issubdtype(lengths.dtype, np.integer):
         raise ValueError(

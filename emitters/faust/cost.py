@@ -15,12 +15,15 @@ from emitters.faust.recursion import open_loops
 from ir.graph import Node, Program
 from ir.ops import OPS, parse_subscripts
 from ir.passes import fold, merge, prune
+from ir.verify import VARYING
 
 FUNCTIONS = frozenset(
     {"exp", "exp2", "expm1", "log", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "sinh"}
     | {"cosh", "tanh", "asinh", "acosh", "atanh", "logistic", "erf", "erfc", "pow", "atan2", "cbrt"}
 )
 """What is computed by a call."""
+KNOB = 10
+"""Comparisons and additions by which a value follows its knob."""
 COMPILE = (7e-4, 5e-8)
 """Seconds a product, and a pair of products: of LSTMs of 16 to 40 units, convolution networks of up
 to 13,800 weights and dense loops of 8 to 128 lines; `benchmarks/effects.py` measures them again."""
@@ -70,6 +73,8 @@ def cost(program: Program) -> Cost:
             products += _products(program, graph.nodes, node)
         elif node.op in ("mul", "div"):
             products += node.type.size
+        elif node.op == "control":
+            products, others = products + 1, others + KNOB
         elif node.op in FUNCTIONS:
             calls += node.type.size
         elif node.op in ("delay", "variable_delay"):
@@ -93,7 +98,7 @@ def _fixed(nodes: tuple[Node, ...]) -> set[int]:
     while grown:
         grown = False
         for k, node in enumerate(nodes):
-            if k in found or node.op == "input" or OPS[node.op].family == "time":
+            if k in found or node.op in VARYING or OPS[node.op].family == "time":
                 continue
             if all(s in found for s in node.inputs):
                 found.add(k)

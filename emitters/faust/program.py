@@ -10,6 +10,7 @@ import numpy as np
 
 from emitters.faust.definitions import Definition, Function, Line, functions, with_barriers
 from emitters.faust.folding import folded, numbers_where_known
+from emitters.faust.knobs import slider
 from emitters.faust.recursion import open_loops
 from emitters.faust.rules import ADDITIVE, FOREIGN, LINEAR, RULES, Atoms, array
 from emitters.faust.sections import HELPERS
@@ -40,6 +41,7 @@ class Writer:
     gates: int = 0
     offsets: set[int] = field(default_factory=set)
     tables: dict[tuple[float, ...], str] = field(default_factory=dict)
+    knobs: list[str] = field(default_factory=list)
 
     def helper(self, name: str) -> str:
         """Notes that a helper is used; returns its name."""
@@ -61,6 +63,13 @@ class Writer:
         if values not in self.tables:
             self.tables[values] = self.unique("table")
         return self.tables[values]
+
+    def knob(self, node: Node) -> str:
+        """The name of a control's value, whose definition stands before the function."""
+        self.helper("knob")
+        name = self.unique(identifier(node.text("name"), "knob"))
+        self.knobs.append(f"{name} = {slider(node)};")
+        return name
 
     def gate(self) -> int:
         """A number that no other gate of the program has."""
@@ -153,6 +162,8 @@ def _node(writer: Writer, graph: Graph, program: Program, k: int, operands: list
         return array([node["value"]], ())
     if node.op == "coefficient":
         return program.coefficients[node.text("slot")].astype(object)
+    if node.op == "control":
+        return array([writer.knob(node)], ())
     if not node.type.size:
         return array((), node.shape)
     kinds = [graph.nodes[s].type.kind for s in node.inputs]
@@ -208,6 +219,7 @@ def _text(
         # Only here does FAUST take a negative number without parentheses, and nothing else.
         numbers = _wrapped([atom(v).strip("()") for v in values])
         head.append(f"{name} = waveform {{\n{numbers}\n}};")
+    head.extend(writer.knobs)
     if writer.helpers or writer.tables:
         head.append("")
     parts = functions(lines, arguments, results)

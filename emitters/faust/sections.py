@@ -64,6 +64,18 @@ gated(k, row) = select2(rate > k/65536.0, 0.0, row);
 // lie in -1 to 1, and would make a delay line too short for what it derives from that.
 within(low, high, n) = select2(n > high, select2(n < low, n, low), high);
 """,
+    "knob": """\
+// The value of a knob at k: at most one step a sample towards it. n counts the steps from the
+// default, so the value is the default at rest and the position on arrival, to the bit.
+knob(default, low, high, step, k) = select2(n == target, way, position)
+with {
+    position = max(low, min(high, k));
+    target = (position - default)/step;
+    n = towards ~ _;
+    towards(before) = max(before - 1, min(before + 1, target));
+    way = max(low, min(high, default + step*n));
+};
+""",
     "keep": """\
 // The same signal; a barrier that keeps the compiler from expanding the sum behind it.
 keep(x) = attach(x, 0);

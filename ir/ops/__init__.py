@@ -1,6 +1,6 @@
 """The closed set of operations."""
 
-from ir.ops import arrays, elementwise, time
+from ir.ops import arrays, controls, elementwise, time
 from ir.ops.arrays import parse_subscripts
 from ir.ops.table import MAX_DELAY, MAX_SIZE, OPS, Op
 
@@ -10,6 +10,7 @@ __all__ = [
     "OPS",
     "Op",
     "arrays",
+    "controls",
     "elementwise",
     "parse_subscripts",
     "time",

@@ -73,6 +73,7 @@ def define(
     rule: Infer,
     equation: str,
     family: str,
+    /,
     **attributes: str,
 ) -> None:
     """Adds a row; a second row of the same name is a mistake."""
