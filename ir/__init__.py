@@ -1,6 +1,7 @@
 """adac_jax's intermediate representation: standard library, NumPy and SciPy, no framework."""
 
 from ir.builder import Builder
+from ir.certificate import Certificate, certify
 from ir.errors import DelayFreeLoopError, IRError
 from ir.graph import Attribute, Graph, Node, Program, Shape, Type
 from ir.interpreter import run
@@ -12,6 +13,7 @@ __all__ = [
     "OPS",
     "Attribute",
     "Builder",
+    "Certificate",
     "DelayFreeLoopError",
     "Graph",
     "IRError",
@@ -20,6 +22,7 @@ __all__ = [
     "Program",
     "Shape",
     "Type",
+    "certify",
     "dumps",
     "loads",
     "run",

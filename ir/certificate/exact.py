@@ -8,18 +8,18 @@ cannot vanish in it nor turn by half a revolution: with X ≈ (I - S)^-1 at its 
     κ = ‖X (I - S) - I‖ + ‖X C diag(ρ)‖_F,
 
 where ρ_i bounds how far H_i moves within the cell, is small enough. Cells that fail are halved. So
-nothing between two frequencies is missed. A cell may be thick as well: if κ stays below one down to
-|z| = r, no pole lies between, which bounds the decay; and ‖(I - S)^-1‖ ≤ ‖X‖ / (1 - κ) bounds what
-comes out.
+nothing between two frequencies is missed. The same on a smaller circle, |z| = r, bounds the decay,
+and ‖(I - S)^-1‖ ≤ ‖X‖ / (1 - κ) on it bounds what comes out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ir.certificate import filters
 from ir.certificate.small_gain import balanced
 from ir.certificate.system import System
 
@@ -29,7 +29,7 @@ NARROWEST = 1e-13
 that rounding cannot tell."""
 EFFORT = 6e9
 """Products that the test may take, about."""
-SECONDS_OF = 4096
+BATCH = 4096
 """Cells worked on at once."""
 
 
@@ -68,23 +68,26 @@ class Result:
 
 
 class Loop:
-    """Some lanes of a linear system that feed back."""
+    """Some lanes of a linear system that feed back, on the circle |z| = r."""
 
-    def __init__(self, system: System, group: Sequence[int]) -> None:
+    def __init__(self, system: System, group: Sequence[int], radius: float = 1.0) -> None:
         self.lanes = [system.lanes[i] for i in group]
-        self.system = system
+        self.system, self.group, self.radius = system, group, radius
         C, R = (part[np.ix_(group, group)] for part in system.joints())
         self.scaling = balanced(C)
         ratio = self.scaling[:, None] / self.scaling
         self.C, self.R = ratio * C, ratio * R + 1e-15 * np.abs(ratio * C)
         self.n = len(self.lanes)
         self.factors = [self._factor(lane) for lane in self.lanes]
+        self.cascades = self._cascades()
         self.polynomials = sum(len(parts) for *_, parts in self.factors)
 
-    def _factor(
-        self, lane: Sequence[int]
-    ) -> tuple[float, int, list[tuple[np.ndarray, np.ndarray]]]:
-        """A lane as its gain, its delay and its filters."""
+    def at_radius(self, radius: float) -> Loop:
+        """The same loop on another circle."""
+        return Loop(self.system, self.group, radius)
+
+    def _factor(self, lane: Sequence[int]) -> Factor:
+        """A lane as its gain, how far that may be off relatively, its delay and its filters."""
         gain, loose, delay, parts = 1.0, 0.0, 0, []
         for i, a in enumerate(lane):
             atom = self.system.atoms[a]
@@ -95,12 +98,27 @@ class Loop:
             if atom.kind == "delay":
                 delay += atom.delay[0]
             else:
-                b, d = atom.filter  # type: ignore[misc]
-                parts.extend(zip(b, d, strict=True))
+                for b, d in zip(*atom.filter, strict=True):  # type: ignore[misc]
+                    parts.append(
+                        tuple(c * self.radius ** -np.arange(float(len(c))) for c in (b, d))
+                    )
+        with np.errstate(over="ignore"):
+            gain *= np.exp(-delay * np.log(self.radius))
         return float(gain), float(loose), delay, parts
 
+    def _cascades(self) -> filters.Cascades:
+        """The lanes' second-order sections, and with them their gains."""
+        lanes = []
+        for gain, _, _, parts in self.factors:
+            short = [
+                filters.as_sections(b[None], a[None]) for b, a in parts if len(b) <= 3 >= len(a)
+            ]
+            scale = filters.IDENTITY * np.array([gain, 1, 1, 1, 1, 1])
+            lanes.append(np.concatenate([scale[None], *short]))
+        return filters.Cascades(filters.padded(lanes))
+
     def response(self, z: np.ndarray) -> np.ndarray:
-        """H (points, lanes) at points z."""
+        """H (points, lanes) at points z r."""
         found = []
         for gain, _, delay, parts in self.factors:
             value = gain * np.exp(-delay * np.log(z))
@@ -109,30 +127,56 @@ class Loop:
             found.append(value)
         return np.stack(found, 1)
 
-    def enclosed(
-        self, at: np.ndarray, half: np.ndarray, thick: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """H at the middles, and how far it may move within cells that wide and thick."""
+    def slope(self, z: np.ndarray) -> np.ndarray:
+        """Z H' / H (points, lanes)."""
+        found = []
+        for _, _, delay, parts in self.factors:
+            value = np.full(z.shape, -float(delay), complex)
+            for b, a in parts:
+                for c, sign in ((b, -1.0), (a, 1.0)):
+                    value = value + sign * _at(c * np.arange(float(len(c))), z) / _at(c, z)
+            found.append(value)
+        return np.stack(found, 1)
+
+    def enclosed(self, at: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """H at the middles of cells, and how far it may move within them."""
         z = np.exp(1j * at)
         values, radii = [], []
         for gain, loose, delay, parts in self.factors:
             value = gain * np.exp(-1j * _reduced(delay, at))
-            grown = np.exp(delay * thick)
             turned = 2 * np.sin(np.minimum(delay * half, np.pi) / 2)
-            radius = abs(gain) * (grown * turned + (grown - 1) + 1e-15 + loose)
+            radius = abs(gain) * (turned + 1e-15 + loose)
             for b, a in parts:
-                top, top_r = _cell(b, z, half, thick)
-                bottom, bottom_r = _cell(a, z, half, thick)
-                size = np.abs(bottom)
-                left = size - bottom_r
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    ratio = top / bottom
-                    spread = np.where(left > 0, (top_r + np.abs(ratio) * bottom_r) / left, np.inf)
-                radius = np.abs(value) * spread + np.abs(ratio) * radius + spread * radius
-                value = value * ratio
+                ratio, spread = _ratio(b, a, z, half)
+                with np.errstate(invalid="ignore"):
+                    radius = np.abs(value) * spread + np.abs(ratio) * radius + spread * radius
+                    value = value * ratio
             values.append(value)
             radii.append(radius)
         return np.stack(values, 1), np.stack(radii, 1)
+
+    def contraction(self, low: np.ndarray, up: np.ndarray) -> np.ndarray:
+        """A bound on ‖S‖ in each cell, whatever the phases of the delays."""
+        largest = self.cascades.most(low, up)
+        at, half = 0.5 * (low + up), 0.5 * (up - low)
+        for i, (_, loose, _, parts) in enumerate(self.factors):
+            largest[:, i] *= 1 + loose
+            for b, a in parts:
+                if len(b) > 3 or len(a) > 3:
+                    ratio, spread = _ratio(b, a, np.exp(1j * at), half)
+                    largest[:, i] *= np.abs(ratio) + spread
+        bad = ~np.isfinite(largest).all(1)
+        largest[bad] = 0
+        found = np.empty(len(at))
+        step = max(1, 4_000_000 // self.n**2)
+        for start in range(0, len(at), step):
+            part = largest[start : start + step]
+            S = self.C * part[:, None, :]
+            size = np.linalg.svd(S, compute_uv=False)[:, 0]
+            loose = np.sqrt(((self.R * part[:, None, :]) ** 2).sum((1, 2)))
+            found[start : start + step] = size * (1 + 1e-13 * self.n) + loose
+        found[bad] = np.inf
+        return found
 
     def determinant(self, z: np.ndarray) -> np.ndarray:
         """The complex logarithm of F, up to 2πj."""
@@ -143,6 +187,10 @@ class Loop:
     def cost(self, cells: int) -> float:
         """Products that so many cells take."""
         return cells * (8.0 * self.n**3 + 40.0 * self.polynomials + 2000.0)
+
+
+def _on_circle(c: np.ndarray, radius: float) -> np.ndarray:
+    return c * radius ** -np.arange(float(c.shape[1]))
 
 
 def _at(c: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -156,33 +204,119 @@ def _reduced(delay: int, at: np.ndarray) -> np.ndarray:
     )
 
 
-def _cell(
-    c: np.ndarray, z: np.ndarray, half: np.ndarray, thick: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Σ c_k z^-k at z, and how far it moves for z e^s, |s| ≤ √(half² + thick²)."""
+def _cell(c: np.ndarray, z: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Σ c_k z^-k at z, and how far it moves within ± half radians."""
     k = np.arange(float(len(c)))
     value = _at(c, z)
     if len(c) == 1:
         return value, np.zeros_like(half)
-    far = np.hypot(half, thick)
-    grown = np.exp(k * thick)
-    first = np.abs(_at(c * k, z))
-    second = np.abs(_at(c * k**2, z))
-    third = float((np.abs(c) * k**3 * grown).sum())
+    first, second = np.abs(_at(c * k, z)), np.abs(_at(c * k**2, z))
+    third = float((np.abs(c) * k**3).sum())
     rounding = 4e-16 * (len(c) + 2) * float(np.abs(c).sum())
-    return value, far * first + far**2 / 2 * second + far**3 / 6 * third + rounding
+    return value, half * first + half**2 / 2 * second + half**3 / 6 * third + rounding
+
+
+def _ratio(
+    b: np.ndarray, a: np.ndarray, z: np.ndarray, half: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """B / A at z, and how far it moves within ± half radians."""
+    top, top_r = _cell(b, z, half)
+    bottom, bottom_r = _cell(a, z, half)
+    left = np.abs(bottom) - bottom_r
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = top / bottom
+        return ratio, np.where(left > 0, (top_r + np.abs(ratio) * bottom_r) / left, np.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """Cells in order, with what was found of each: ‖S‖, or the argument of F and ‖X‖."""
+
+    at: np.ndarray
+    half: np.ndarray
+    found: np.ndarray
+    size: np.ndarray
 
 
 def examine(loop: Loop, effort: float = EFFORT) -> Result:
-    """Counts the poles outside the unit circle.
+    """Counts the poles outside the unit circle, and bounds the decay if there are none.
 
     Raises:
         TooLargeError: it would take more than `effort` products.
     """
-    limit = float(np.sin(min(1.54 / np.sqrt(loop.n), 1.12)))
+    first = _count(loop, effort)
+    if first.outside != 0:
+        return first
+    # No pole lies nearer to the circle than this, about; most of them lie further inside.
+    delays = max(delay for _, _, delay, _ in loop.factors) + 1.0
+    rate = 0.5 / delays / first.gain
+    for factor in (16.0, 4.0, 1.0, 0.25):
+        radius = float(np.exp(-rate * factor))
+        if any(not filters.poles_inside(a, radius) for *_, parts in loop.factors for _, a in parts):
+            continue
+        inner = loop.at_radius(radius)
+        try:
+            found = _count(inner, effort / 4)
+        except TooLargeError:
+            continue
+        if found.outside == 0:
+            return replace(found, radius=radius)
+    return first
+
+
+def _count(loop: Loop, effort: float) -> Result:
+    """Counts the poles outside the loop's circle.
+
+    Where ‖S‖ < 1 nothing has to be followed: every eigenvalue of I - S has a positive real part, so
+    the argument of F is the sum of theirs, and does not wind. Only the rest of the circle is cut
+    into cells that are shorter than the delays.
+    """
+    calm, (low, up) = _calm_cells(loop, effort)
+    fine = _fine_cells(loop, low, up, effort)
+    if isinstance(fine, float):
+        return Result(None, 1.0, np.inf, loop.scaling, fine)
+    outside, where = _winding(loop, calm, fine)
+    gains = np.concatenate([calm.size, fine.size])
+    if where is None:
+        where = float(np.concatenate([calm.at, fine.at])[np.argmax(gains)])
+    gain = float(gains.max()) if not outside else np.inf
+    return Result(outside, 1.0, gain, loop.scaling, where)
+
+
+def _calm_cells(loop: Loop, effort: float) -> tuple[_Cells, tuple[np.ndarray, np.ndarray]]:
+    """Cells with ‖S‖ < 1, and the ends of those where that could not be shown."""
+    delays = sum(delay for _, _, delay, _ in loop.factors)
+    shortest = min(0.25 / (delays + 1), np.pi / CELLS / 2)
     low = np.pi * np.arange(CELLS) / CELLS
     up = low + np.pi / CELLS
-    done: list[tuple[np.ndarray, ...]] = []
+    done, wild = [], []
+    spent = 0.0
+    while len(low):
+        spent += loop.cost(len(low))
+        if spent > effort / 4:
+            wild.append((low, up))
+            break
+        at, half = 0.5 * (low + up), 0.5 * (up - low)
+        size = loop.contraction(low, up)
+        # Hopeless, or as short as the cells of the second kind will be at least.
+        good = size < 1
+        over = ~good & ((half < shortest) | (loop.contraction(at, at) >= 1))
+        done.append((at[good], half[good], size[good]))
+        wild.append((low[over], up[over]))
+        rest = ~good & ~over
+        middle, (low, up) = at[rest], (low[rest], up[rest])
+        low, up = np.concatenate([low, middle]), np.concatenate([middle, up])
+    at, half, size = (np.concatenate(parts) for parts in zip(*done, strict=True))
+    rank = np.argsort(at)
+    cells = _Cells(at[rank], half[rank], size[rank], 1 / (1 - size[rank]))
+    low, up = (np.concatenate(parts) for parts in zip(*wild, strict=True))
+    return cells, (low, up)
+
+
+def _fine_cells(loop: Loop, low: np.ndarray, up: np.ndarray, effort: float) -> _Cells | float:
+    """Cells in which F cannot vanish nor turn far; or an angle at which that cannot be shown."""
+    limit = float(np.sin(min(1.54 / np.sqrt(loop.n), 1.12)))
+    done: list[tuple[np.ndarray, ...]] = [(np.zeros(0),) * 4]
     spent = 0.0
     while len(low):
         spent += loop.cost(len(low))
@@ -194,33 +328,57 @@ def examine(loop: Loop, effort: float = EFFORT) -> Result:
         done.append((at[good], half[good], phase[good], size[good]))
         bad = ~good
         if (half[bad] < NARROWEST).any():
-            narrow = at[bad][half[bad] < NARROWEST]
-            return Result(None, 1.0, np.inf, loop.scaling, float(narrow[0]))
+            return float(at[bad][half[bad] < NARROWEST][0])
         middle, (low, up) = at[bad], (low[bad], up[bad])
         low, up = np.concatenate([low, middle]), np.concatenate([middle, up])
     at, half, phase, size = (np.concatenate(parts) for parts in zip(*done, strict=True))
     rank = np.argsort(at)
-    at, half, phase, size = at[rank], half[rank], phase[rank], size[rank]
-    ends = loop.determinant(np.array([1.0 + 0j, -1.0 + 0j])).imag
-    steps = np.diff(np.concatenate([ends[:1], phase, ends[1:]]))
-    turned = float((np.mod(steps + np.pi, 2 * np.pi) - np.pi).sum())
+    return _Cells(at[rank], half[rank], phase[rank], size[rank])
+
+
+def _winding(loop: Loop, calm: _Cells, fine: _Cells) -> tuple[int, float | None]:
+    """Zeros of F outside the circle: by how many half turns its argument falls from 0 to π.
+
+    Also the angle of the middle of the cells in which it falls most.
+    """
+    turned, most, where = 0.0, 0.0, None
+    for first, last in _runs(calm):
+        ends = np.array([calm.at[first] - calm.half[first], calm.at[last] + calm.half[last]])
+        S = loop.C * loop.response(np.exp(1j * ends))[:, None, :]
+        arguments = np.angle(1 - np.linalg.eigvals(S)).sum(1)
+        turned += float(arguments[1] - arguments[0])
+    for first, last in _runs(fine):
+        ends = np.array([fine.at[first] - fine.half[first], fine.at[last] + fine.half[last]])
+        outer = loop.determinant(np.exp(1j * ends)).imag
+        phases = np.concatenate([outer[:1], fine.found[first : last + 1], outer[1:]])
+        here = float((np.mod(np.diff(phases) + np.pi, 2 * np.pi) - np.pi).sum())
+        turned += here
+        if here < most:
+            most, where = here, float(ends.mean())
     outside = round(-turned / np.pi)
-    nearest = float(at[np.argmax(size)])
-    if outside != 0:
-        return Result(outside, 1.0, np.inf, loop.scaling, nearest)
-    radius, gain = _annulus(loop, at, half, size)
-    return Result(0, radius, gain, loop.scaling, nearest)
+    return outside, where if outside else None
+
+
+def _runs(cells: _Cells) -> Iterator[tuple[int, int]]:
+    """First and last position of cells that touch."""
+    if not len(cells.at):
+        return
+    gaps = np.flatnonzero(
+        cells.at[1:] - cells.half[1:] > cells.at[:-1] + cells.half[:-1] + 1e-3 * cells.half[1:]
+    )
+    starts = [0, *(gaps + 1).tolist()]
+    yield from zip(starts, [*gaps.tolist(), len(cells.at) - 1], strict=True)
 
 
 def _looked_at(
-    loop: Loop, at: np.ndarray, half: np.ndarray, thick: float = 0.0
+    loop: Loop, at: np.ndarray, half: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """κ, the argument of F, and ‖X‖ of each cell."""
-    found = []
-    step = max(1, int(SECONDS_OF * 256 / max(loop.n**2, 256)))
+    """κ, the argument of F, and a bound on ‖(I - S)^-1‖ in each cell."""
+    found = [(np.zeros(0),) * 3]
+    step = max(1, int(BATCH * 256 / max(loop.n**2, 256)))
     for start in range(0, len(at), step):
         part = slice(start, start + step)
-        H, rho = loop.enclosed(at[part], half[part], thick)
+        H, rho = loop.enclosed(at[part], half[part])
         G = np.eye(loop.n) - loop.C * H[:, None, :]
         try:
             X = np.linalg.inv(G)
@@ -234,7 +392,7 @@ def _looked_at(
             kappa = loose + _frobenius(rest) + _frobenius(moved)
         kappa = np.where(np.isfinite(kappa), kappa, np.inf)
         sign, _ = np.linalg.slogdet(G)
-        found.append((kappa, np.angle(sign), size))
+        found.append((kappa, np.angle(sign), size / np.maximum(1 - kappa, 1e-300)))
     return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))  # type: ignore
 
 
@@ -242,19 +400,7 @@ def _frobenius(A: np.ndarray) -> np.ndarray:
     return np.sqrt((np.abs(A) ** 2).sum((1, 2)))
 
 
-def _annulus(loop: Loop, at: np.ndarray, half: np.ndarray, size: np.ndarray) -> tuple[float, float]:
-    """How far inside the circle no pole lies, and the gain there."""
-    delays = np.array([delay for _, _, delay, _ in loop.factors], float) + 1.0
-    thick = 0.5 / float(delays.max()) / max(float(size.max()), 1.0)
-    for _ in range(40):
-        kappa, _, norm = _looked_at(loop, at, half, thick)
-        if (kappa < 0.9).all():
-            return float(np.exp(-thick)), float((norm / (1 - kappa)).max())
-        thick /= 2
-    return 1.0, np.inf
-
-
-def outside_pole(loop: Loop, angles: np.ndarray, tries: int = 24) -> Pole | None:
+def outside_pole(loop: Loop, angles: np.ndarray, tries: int = 48) -> Pole | None:
     """Looks for a pole outside the unit circle, by Newton's method from where F is small.
 
     A pole that is found is proved by how often F winds round zero on a small circle about it.
@@ -264,12 +410,15 @@ def outside_pole(loop: Loop, angles: np.ndarray, tries: int = 24) -> Pole | None
         angles: Where to look, in radians a sample.
         tries: From how many of these to start.
     """
+    angles = angles[loop.contraction(angles, angles) >= 1 - 1e-9]
     if not len(angles):
         return None
-    G = np.eye(loop.n) - loop.C * loop.response(np.exp(1j * angles))[:, None, :]
-    least = np.linalg.svd(G, compute_uv=False)[:, -1]
+    S = loop.C * loop.response(np.exp(1j * angles))[:, None, :]
+    gain = np.linalg.svd(S, compute_uv=False)[:, 0]
+    least = np.linalg.svd(np.eye(loop.n) - S, compute_uv=False)[:, -1]
+    starts = [*np.argsort(least)[: tries // 2], *np.argsort(-gain)[: tries // 2]]
     best: Pole | None = None
-    for start in np.argsort(least)[:tries]:
+    for start in dict.fromkeys(starts):
         z = _newton(loop, np.exp(1j * angles[start]) * (1 + 1e-9))
         if z is None or abs(z) <= 1 + 1e-12 or (best and abs(z) <= best.modulus):
             continue
@@ -279,18 +428,23 @@ def outside_pole(loop: Loop, angles: np.ndarray, tries: int = 24) -> Pole | None
 
 
 def _newton(loop: Loop, z: complex) -> complex | None:
-    for _ in range(60):
-        points = np.array([z, z * (1 + 1e-7)])
+    """A zero of F: z is corrected by F / F' = -1 / tr((I - S)^-1 S')."""
+    for _ in range(80):
+        at = np.array([z])
         with np.errstate(all="ignore"):
-            one, two = loop.determinant(points)
-        change = two - one
-        change = complex(change.real, (change.imag + np.pi) % (2 * np.pi) - np.pi)
-        slope = change / (z * 1e-7)
-        if not np.isfinite(abs(slope)) or slope == 0:
+            S = loop.C * loop.response(at)[0]
+            moved = S * loop.slope(at)[0]
+        if not np.isfinite(moved).all():
             return None
-        step = 1 / slope
-        step *= min(1.0, 0.05 / max(abs(step), 1e-300))
-        z = z - step
+        try:
+            slope = -np.trace(np.linalg.solve(np.eye(loop.n) - S, moved))
+        except np.linalg.LinAlgError:
+            return z
+        if slope == 0:
+            return None
+        step = 1 / slope  # of log z
+        step *= min(1.0, 0.05 / abs(step))
+        z = z * np.exp(-step)
         if not 0.5 < abs(z) < 4:
             return None
         if abs(step) < 1e-15:

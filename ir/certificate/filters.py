@@ -90,13 +90,45 @@ def peak_of_sections(lanes: np.ndarray, radius: float = 1.0) -> np.ndarray:
     Returns:
         (lanes,), each at most 1e-7 (in log) above the maximum.
     """
-    powers = np.longdouble(radius) ** -np.arange(3)
-    b, a = lanes[..., :3] * powers, lanes[..., 3:] * powers
+    b, a = _scaled(lanes, radius)
     found = np.full(len(lanes), np.inf)
     stable = np.array([sections_inside(lane, radius) for lane in lanes], bool)
     if stable.any():
         found[stable] = np.exp(_Search(b[stable], a[stable]).run())
     return found
+
+
+class Cascades:
+    """Cascades of sections, for bounds on parts of the unit circle.
+
+    Args:
+        lanes: (lanes, sections, 6).
+        radius: r: the circle is |z| = r.
+    """
+
+    def __init__(self, lanes: np.ndarray, radius: float = 1.0) -> None:
+        self.count = len(lanes)
+        self._search = _Search(*_scaled(lanes, radius))
+
+    def most(self, low: np.ndarray, up: np.ndarray) -> np.ndarray:
+        """Bounds on |H| for ω from `low` to `up`, within 0 to π: (cells, lanes)."""
+        high = low >= np.pi / 2
+        with np.errstate(divide="ignore"):
+            x = np.where(high, np.tan((np.pi - up) / 2), np.tan(low / 2)) ** 2
+            y = np.where(high, np.tan((np.pi - low) / 2), np.tan(up / 2)) ** 2
+        x, y = np.maximum(x * (1 - 1e-15), 0), y * (1 + 1e-15)
+        cells, lanes = len(low), self.count
+        found = np.empty((cells, lanes))
+        for lane in range(lanes):
+            upper, _ = self._search.evaluate(np.full(cells, lane), high, x, y)
+            found[:, lane] = np.exp(upper)
+        return np.where(np.isnan(found), np.inf, found)
+
+
+def _scaled(lanes: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """Numerators and denominators on |z| = r."""
+    powers = np.longdouble(radius) ** -np.arange(3)
+    return lanes[..., :3] * powers, lanes[..., 3:] * powers
 
 
 class _Search:
@@ -120,7 +152,7 @@ class _Search:
         bound = np.full(lanes, -np.inf)
         for _ in range(ROUNDS):
             lane = cells[0]
-            upper, slack = self._evaluate(*cells)
+            upper, slack = self.evaluate(*cells)
             # A bound near zero decides between stable and not, so it is made finer.
             size = np.abs(self.best)
             gap = np.where(size < 1e-10, 1e-9, np.clip(1e-3 * size, 1e-12, TOLERANCE))
@@ -134,7 +166,7 @@ class _Search:
         np.maximum.at(bound, lane[open_], upper[open_])
         return np.maximum(bound, self.best)
 
-    def _evaluate(self, lane: np.ndarray, high: np.ndarray, low: np.ndarray, up: np.ndarray):
+    def evaluate(self, lane: np.ndarray, high: np.ndarray, low: np.ndarray, up: np.ndarray):
         """The bound on log|H| in each cell; raises `best` by what the ends reach."""
         n, d = self.n[lane], self.d[lane]
         n = np.where(high[:, None, None], n[..., ::-1], n)

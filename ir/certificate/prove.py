@@ -169,7 +169,8 @@ class _Attempt:
             if result.outside is None:
                 return self._near_circle(system, result)
             if result.outside:
-                near = result.nearest + np.linspace(-1e-3, 1e-3, 2001)
+                near = result.nearest + np.linspace(-1e-3, 1e-3, 4001)
+                near = near[(near >= 0) & (near <= np.pi)]
                 pole = exact.outside_pole(loop, near) or exact.Pole(np.nan, result.nearest)
                 return self._unstable(pole)
             results.append((group, result))
