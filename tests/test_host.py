@@ -114,9 +114,17 @@ def test_double_is_not_single():
     assert y[0, 0] == 0.1
 
 
-def test_denormals_are_not_flushed(host):
-    y = host("process = *(0.5);").render(np.full((4, 1), 2.0**-140))
-    np.testing.assert_array_equal(y, 2.0**-141)  # below float32's smallest normal, 2**-126
+def test_denormals(host):
+    """They are zero while a host renders, unless told otherwise, and nowhere else."""
+    smallest = np.finfo(np.float64 if host is Library else np.float32).smallest_normal
+    x = np.full((4, 1), smallest)
+    halved = x.astype(smallest.dtype) / 2
+    assert np.all(halved > 0)
+    for flush, y in ((True, 0.0), (False, halved)):
+        program = host("process = *(0.5), (*(0.5) : *(2));", flush_denormals=flush)
+        found = program.render(np.hstack([x, x]))
+        np.testing.assert_array_equal(found[:, :1], y)
+    np.testing.assert_array_equal(x.astype(smallest.dtype) / 2, halved)  # this thread's own work
 
 
 def test_not_a_number_passes_through(host):

@@ -108,7 +108,7 @@ def test_blocks(op: str):
 
 @each_case([case for case in CASES if case.program.graph.output_channels])
 def test_faust_double(case: Case):
-    (y,) = in_faust(case.program, case.inputs, case.length)
+    (y,) = in_faust(case.program, case.inputs, case.length, extreme=True)
     close(y, interpreted(case.program, case.inputs, case.length)[0])
 
 
@@ -119,7 +119,7 @@ SINGLE = [case for case in SINGLE if np.max(np.abs(np.asarray(case.expected, flo
 @pytest.mark.parametrize("op", ir.OPS)
 def test_faust_single(op: str):
     program, inputs, length, cases = together(op)
-    found = in_faust(program, inputs, length, "single")
+    found = in_faust(program, inputs, length, "single", extreme=True)
     for case, y in zip(cases, found, strict=True):
         if case not in SINGLE:
             continue

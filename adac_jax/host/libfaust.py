@@ -18,6 +18,7 @@ from adac_jax.host._checks import (
     unknown_parameter,
 )
 from adac_jax.host.capi import api, compiler_lock, libraries_folder
+from adac_jax.host.denormals import flushed
 from adac_jax.host.errors import HostError
 from adac_jax.host.parameters import Parameter, read_parameters
 
@@ -35,10 +36,10 @@ _LONGEST_BLOCK = 2**30  # samples; libfaust counts them in a C int
 class Library:
     """A FAUST program that keeps its state from one block to the next.
 
-    Denormals are computed, not flushed to zero (libfaust's `-ftz 0`), as in the other host. One
-    object is for one thread at a time; different objects may run in different threads, and any
-    thread may compile. Close it, or use it in a `with` statement, to free its memory at once
-    rather than when it is collected.
+    Denormal numbers are zero, by a bit of the processor that is set while it renders, as in the
+    other host, and as hosts of plugins do; see docs/precision.md. One object is for one thread at a
+    time; different objects may run in different threads, and any thread may compile. Close it, or
+    use it in a `with` statement, to free its memory at once rather than when it is collected.
 
     A program can be too deep, or take too long, for libfaust: compile text of unknown origin in
     a worker process.
@@ -70,6 +71,7 @@ class Library:
         precision: Literal["single", "double"] = "double",
         sample_rate: int = 48000,
         name: str = "model",
+        flush_denormals: bool = True,
     ):
         """Compiles a program and clears its state.
 
@@ -79,6 +81,7 @@ class Library:
             sample_rate: samples per second; the library's `ma.SR` is at most 192,000.
             name: printable ASCII; FAUST takes it as the first part of parameter paths unless the
                 program declares a name or is one group.
+            flush_denormals: whether numbers below 1e-38 (1e-308 in double precision) are zero.
 
         Raises:
             HostError: if the program does not compile, with libfaust's own message, or an
@@ -90,6 +93,7 @@ class Library:
         self.precision = precision
         self.dtype = np.dtype(np.float64 if precision == "double" else np.float32)
         self.sample_rate = checked_count(sample_rate, "sample_rate")
+        self._flush = bool(flush_denormals)
         self._real = c.c_double if precision == "double" else c.c_float
         self._api = api()
 
@@ -167,13 +171,14 @@ class Library:
         length = len(x)
         channels_in = np.ascontiguousarray(x.T, dtype=self.dtype)
         channels_out = np.empty((self.outputs, length), dtype=self.dtype)
-        for start in range(0, length, step):
-            self._api.computeCDSPInstance(
-                self._instance,
-                min(step, length - start),
-                _addresses(channels_in, start),
-                _addresses(channels_out, start),
-            )
+        with flushed(self._flush):
+            for start in range(0, length, step):
+                self._api.computeCDSPInstance(
+                    self._instance,
+                    min(step, length - start),
+                    _addresses(channels_in, start),
+                    _addresses(channels_out, start),
+                )
         return np.ascontiguousarray(channels_out.T)
 
     def render(self, x: np.ndarray, block_size: int = 4096) -> np.ndarray:

@@ -15,6 +15,7 @@ from adac_jax.host._checks import (
     unknown_parameter,
 )
 from adac_jax.host.capi import compiler_lock
+from adac_jax.host.denormals import flushed
 from adac_jax.host.errors import HostError
 from adac_jax.host.parameters import path_part
 
@@ -28,8 +29,8 @@ _engine_thread: int | None = None
 class Processor:
     """A FAUST program in a DawDreamer engine of its own, which renders each input from silence.
 
-    Denormals are computed, not flushed to zero. It cannot go on from a state: DawDreamer clears
-    it at every render. `Library` streams.
+    Denormal numbers are zero, as in `Library`. It cannot go on from a state: DawDreamer clears it
+    at every render. `Library` streams.
 
     Attributes:
         name: the name by which errors and parameter paths call the program.
@@ -56,6 +57,7 @@ class Processor:
         sample_rate: int = 48000,
         block_size: int = 512,
         name: str = "model",
+        flush_denormals: bool = True,
     ):
         """Compiles a program.
 
@@ -66,6 +68,7 @@ class Processor:
             block_size: samples.
             name: printable ASCII, the first part of parameter paths unless the program declares
                 a name or is one group.
+            flush_denormals: whether numbers below 1e-38 are zero.
 
         Raises:
             HostError: if the program does not compile, with libfaust's own message, an argument
@@ -75,6 +78,7 @@ class Processor:
         self.name = checked_name(name)
         self.sample_rate = checked_count(sample_rate, "sample_rate")
         self.block_size = checked_count(block_size, "block_size")
+        self._flush = bool(flush_denormals)
         text = checked_source(source, self.name, self.sample_rate)
         _require_engine_thread(self.name)
 
@@ -145,7 +149,9 @@ class Processor:
             # A copy in any case: DawDreamer refuses arrays that are read-only.
             self._input.set_data(np.array(x.T, dtype=np.float32, order="C"))
         # Half a sample more: DawDreamer rounds the seconds down, and length / rate may be below.
-        if not self._engine.render((length + 0.5) / self.sample_rate):
+        with flushed(self._flush):
+            rendered = self._engine.render((length + 0.5) / self.sample_rate)
+        if not rendered:
             raise HostError(f"DawDreamer failed to render {length} samples of {self.name!r}.")
         y = np.array(self._engine.get_audio().T, dtype=np.float32, order="C")
         if self._input is not None:

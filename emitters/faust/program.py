@@ -10,8 +10,10 @@ import numpy as np
 
 from emitters.faust.definitions import Definition, Function, Line, functions, with_barriers
 from emitters.faust.folding import folded, numbers_where_known
+from emitters.faust.guard import HELPERS as GUARDS
+from emitters.faust.guard import Guards, bus, guards
 from emitters.faust.knobs import slider
-from emitters.faust.recursion import open_loops
+from emitters.faust.recursion import Opened, open_loops
 from emitters.faust.rules import ADDITIVE, FOREIGN, LINEAR, RULES, Atoms, array
 from emitters.faust.sections import HELPERS
 from emitters.faust.text import RESERVED, atom, comment, identifier, quoted
@@ -104,11 +106,16 @@ class Writer:
         return free
 
 
-def emit(program: Program) -> str:
+def emit(program: Program, guard: bool = True) -> str:
     """The program as FAUST.
 
     Deterministic; names follow the modules; every number is written so that it reads back as the
     same float64. The text needs no library.
+
+    Args:
+        program: What to write.
+        guard: Whether samples that are no numbers, or beyond 2^20, become zero before they can stay
+            in a state for ever; see docs/precision.md. Others pass with every bit.
 
     Raises:
         IRError: the program is not valid, or holds a number that FAUST cannot write.
@@ -120,16 +127,48 @@ def emit(program: Program) -> str:
     opened = open_loops(program.graph)
     graph = verify(opened.graph)
     writer = Writer()
+    inside = guards(program.graph) if guard else Guards()
     atoms: dict[int, Atoms] = {}
     arguments = _arguments(graph, writer, atoms, opened.ports)
     # Opened, the graph has no cycle, so each node can follow all it reads, through delays too.
     for (k,) in components(range(len(graph.nodes)), lambda k: graph.nodes[k].inputs):
         if k not in atoms:
-            atoms[k] = _node(writer, graph, program, k, [atoms[s] for s in graph.nodes[k].inputs])
+            operands = [atoms[s] for s in graph.nodes[k].inputs]
+            if k in inside.filters:
+                operands[0] = _finite(writer, graph.nodes[k], operands[0])
+            atoms[k] = _node(writer, graph, program, k, operands)
     results = [atom(value) for k in graph.outputs for value in atoms[k].flat]
     lines = with_barriers(writer.definitions, results, lambda: writer.helper("keep"))
-    back = sum(graph.nodes[k].type.size for k in graph.outputs[: opened.ports])
-    return _text(program.graph, writer, lines, arguments, results, back)
+    back, entering = _buses(writer, opened, inside, guard)
+    return _text(program.graph, writer, lines, arguments, results, back, entering)
+
+
+def _buses(
+    writer: Writer, opened: Opened, inside: Guards, guard: bool
+) -> tuple[list[str], list[str]]:
+    """What each signal passes that goes back in a loop, and each that comes in: a guard or none."""
+    nodes, ports = opened.graph.nodes, opened.ports
+    back: list[str] = []
+    entering: list[str] = []
+    for k in opened.graph.outputs[:ports]:
+        is_guarded = k in inside.loops and nodes[k].type.kind == "real"
+        back += ["finite" if is_guarded else "_"] * nodes[k].type.size
+    for k in opened.graph.inputs[ports:]:
+        is_guarded = guard and nodes[k].type.kind == "real"
+        entering += ["guard" if is_guarded else "_"] * nodes[k].type.size
+    writer.helpers.update({*back, *entering} - {"_"})
+    return back, entering
+
+
+def _finite(writer: Writer, node: Node, x: Atoms) -> Atoms:
+    """The signal that a filter takes in, guarded."""
+    helper = writer.helper("finite")
+    writer.start(f"{node.name}.in" if node.name else "in", "in")
+    texts = (
+        writer.name(f"{helper}({v})", str(k)) if isinstance(v, str) else v
+        for k, v in enumerate(x.flat)
+    )
+    return array(texts, x.shape)
 
 
 def _arguments(graph: Graph, writer: Writer, atoms: dict[int, Atoms], ports: int) -> list[str]:
@@ -198,7 +237,8 @@ def _text(
     lines: list[Line],
     arguments: list[str],
     results: list[str],
-    back: int,
+    back: list[str],
+    entering: list[str],
 ) -> str:
     head = [
         f"declare name {quoted(graph.name)};",
@@ -214,7 +254,7 @@ def _text(
         elif name == "impulse":
             head.append("// One at the first sample, zero after.\nimpulse = 1 - 1';")
         else:
-            head.append(HELPERS[name].rstrip())
+            head.append((HELPERS | GUARDS)[name].rstrip())
     for values, name in writer.tables.items():
         # Only here does FAUST take a negative number without parentheses, and nothing else.
         numbers = _wrapped([atom(v).strip("()") for v in values])
@@ -227,11 +267,12 @@ def _text(
     body = [line for name, part in zip(names, parts, strict=True) for line in _function(name, part)]
     if len(parts) > 1:
         body.append(f"model = {' : '.join(names)};")
-    front = len(results) - back
+    call = "model"
     if back:
-        call = f"model ~ par(i, {back}, _) : (par(i, {back}, !), par(i, {front}, _))"
-    else:
-        call = "model"
+        rest = len(results) - len(back)
+        call += f" ~ {bus(back)} : (par(i, {len(back)}, !), par(i, {rest}, _))"
+    if "guard" in entering:
+        call = f"{bus(entering)} : {call}"
     return "\n".join([*head, *body, f"process = {call};", ""])
 
 

@@ -23,7 +23,7 @@ fmod log log10 max min pow remainder rint round sin sqrt tan xor assertbounds lo
 singleprecision doubleprecision quadprecision fixedpointprecision upsampling downsampling
 """
 OURS = """
-keep gated rate knob section one_pole direct within impulse model
+keep guard finite gated rate knob section one_pole direct within impulse model
 expm1 log1p sinh cosh tanh asinh acosh atanh cbrt erf erfc
 """
 RESERVED = frozenset((KEYWORDS + OURS).split())

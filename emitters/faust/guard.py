@@ -1,0 +1,145 @@
+"""What keeps bad samples out of states: one NaN that gets into a loop never leaves it.
+
+A sample that is no number, infinite, or 2^20 and more (120 dB above full scale) becomes zero where
+it enters; all others pass with every bit. Behind that, what is linear, stable and fixed stays
+finite. What is not can make such numbers of good ones (the logarithm of less than zero, an
+unstable cubic), so a loop that is not linear, or hears what may be no number, is guarded where it
+goes back, and a recursive filter where it takes in such a signal.
+
+The comparisons are strict, two, and choose the sample where they hold: libfaust tells LLVM that
+there are no NaNs, and so may those who compile its C++, after which `abs(x) <= limit` holds of one,
+and `x == x` always. A strict x > -limit fails for NaN on x86 and ARM, in scalars and vectors,
+whether the compiler minds NaN or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from ir.cycles import components, is_loop
+from ir.graph import Graph, Node
+from ir.ops import OPS
+
+HELPERS = {
+    "guard": """\
+// The sample, or zero where it is NaN, infinite, or 120 dB above full scale. Strict comparisons
+// that must hold: other forms let NaN through, where the compiler is told that there is none.
+guard(x) = select2((x > -1048576.0) & (x < 1048576.0), 0.0, x);
+""",
+    "finite": """\
+// The same for what goes back in a loop, or into a filter, and may become no number on the way.
+finite(x) = select2((x > -18446744073709551616.0) & (x < 18446744073709551616.0), 0.0, x);
+""",
+}
+"""Definitions in FAUST."""
+
+RISKY = frozenset(
+    {"sqrt", "rsqrt", "log", "log1p", "exp", "exp2", "expm1", "tan", "asin", "acos", "sinh", "cosh"}
+    | {"acosh", "atanh", "pow", "rem", "div"}
+)
+"""Operations that can make NaN or infinity of finite numbers; `integer_pow` where it divides."""
+LINEAR = frozenset(
+    {"add", "sub", "neg", "sum", "delay", "fir", "iir", "sos", "reshape", "transpose", "broadcast"}
+    | {"slice", "concatenate", "take"}
+)
+"""Operations that are linear and fixed, whatever they are given."""
+SCALED = frozenset({"mul", "div", "einsum"})
+"""Operations that are linear in one operand if the others are fixed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """Where guards stand inside a program.
+
+    Attributes:
+        loops: Nodes that are guarded where they go back in a loop.
+        filters: Recursive filters that are guarded where they take their signal in.
+    """
+
+    loops: frozenset[int] = frozenset()
+    filters: frozenset[int] = frozenset()
+
+
+def guards(graph: Graph) -> Guards:
+    """Finds what needs guards inside, given that all inputs are guarded."""
+    fixed = _fixed(graph)
+    edges = _edges(graph)
+    loops = [g for g in components(range(len(graph.nodes)), edges) if is_loop(g, edges)]
+    wild = _wild(graph, fixed)
+    guarded: set[int] = set()
+    for group in loops:
+        members = set(group)
+        hears = {s for k in group for s in graph.nodes[k].inputs} | members
+        if not wild.isdisjoint(hears) or not all(
+            _is_linear(graph.nodes[k], members, fixed) for k in group
+        ):
+            guarded |= members
+    filters = (k for k, node in graph if node.op in ("iir", "sos") and node.inputs[0] in wild)
+    return Guards(frozenset(guarded), frozenset(filters))
+
+
+def _edges(graph: Graph):
+    return lambda k: graph.nodes[k].inputs
+
+
+def _fixed(graph: Graph) -> set[int]:
+    """Nodes that are the same at every sample, or follow knobs, whose ranges are known."""
+    found: set[int] = set()
+    for group in components(range(len(graph.nodes)), _edges(graph)):
+        k = group[0]
+        node = graph.nodes[k]
+        sourced = node.op in ("coefficient", "constant", "control")
+        derived = node.inputs and OPS[node.op].family not in ("source", "time")
+        if len(group) == 1 and (sourced or (derived and found.issuperset(node.inputs))):
+            found.add(k)
+    return found
+
+
+def _wild(graph: Graph, fixed: set[int]) -> set[int]:
+    """Real signals that may be no number although all inputs are."""
+    found: set[int] = set()
+    readers: dict[int, list[int]] = {}
+    for k, node in graph:
+        for s in node.inputs:
+            readers.setdefault(s, []).append(k)
+    work = [k for k, node in graph if k not in fixed and _is_risky(node, fixed)]
+    while work:
+        k = work.pop()
+        node = graph.nodes[k]
+        if k in found or node.type.kind != "real":
+            continue
+        found.add(k)
+        # A recursive filter that is guarded gives finite numbers.
+        work.extend(r for r in readers.get(k, ()) if graph.nodes[r].op not in ("iir", "sos"))
+    return found
+
+
+def _is_risky(node: Node, fixed: set[int]) -> bool:
+    if node.op == "div":
+        return node.type.kind == "real" and node.inputs[1] not in fixed
+    return node.op in RISKY or (node.op == "integer_pow" and node.int("exponent") < 0)
+
+
+def _is_linear(node: Node, members: set[int], fixed: set[int]) -> bool:
+    """Whether a node of a loop is linear and fixed in what comes round the loop."""
+    if node.op in LINEAR:
+        return True
+    if node.op == "variable_delay":
+        return node.inputs[1] not in members
+    others = [s for s in node.inputs if s not in members]
+    return node.op in SCALED and len(others) == len(node.inputs) - 1 and fixed.issuperset(others)
+
+
+def bus(names: Sequence[str]) -> str:
+    """The text of functions side by side, a name for each signal.
+
+    Args:
+        names: At least one.
+    """
+    runs = [f"par(i, {len(list(run))}, {name})" for name, run in groupby(names)]
+    return runs[0] if len(runs) == 1 else f"({', '.join(runs)})"
+
+
+__all__ = ["HELPERS", "Guards", "bus", "guards"]
