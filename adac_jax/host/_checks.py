@@ -1,7 +1,7 @@
 """What both hosts ask of their arguments before libfaust sees them."""
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -72,6 +72,22 @@ def checked_audio(x: np.ndarray, inputs: int, name: str) -> np.ndarray:
             f"has {x.shape[1]} channels."
         )
     return x
+
+
+def checked_automation(
+    automation: Mapping[str, np.ndarray] | None, length: int, name: str
+) -> dict[str, np.ndarray]:
+    """Returns positions, (length,) for each path, or raises HostError naming the shape."""
+    found = {}
+    for path, values in (automation or {}).items():
+        positions = np.asarray(values, np.float64)
+        if positions.shape != (length,) or not np.all(np.isfinite(positions)):
+            raise HostError(
+                f"The automation of {path!r} of FAUST program {name!r} has the shape "
+                f"{positions.shape}; it must be {length} finite numbers, one a sample."
+            )
+        found[path] = positions
+    return found
 
 
 def compile_error(name: str, message: str) -> HostError:

@@ -11,6 +11,7 @@ import numpy as np
 
 from adac_jax.host._checks import (
     checked_audio,
+    checked_automation,
     checked_count,
     checked_name,
     checked_source,
@@ -146,7 +147,12 @@ class Library:
         self._api.instanceConstantsCDSPInstance(self._instance, self.sample_rate)
         self._api.instanceClearCDSPInstance(self._instance)
 
-    def process(self, x: np.ndarray, block_size: int | None = None) -> np.ndarray:
+    def process(
+        self,
+        x: np.ndarray,
+        block_size: int | None = None,
+        automation: Mapping[str, np.ndarray] | None = None,
+    ) -> np.ndarray:
         """Renders `x` from the present state on, and keeps the state for the next call.
 
         Calls of any lengths give together what one call gives, so a file of any length is
@@ -155,7 +161,9 @@ class Library:
         Args:
             x: audio (time, inputs), cast to `dtype`; (time, 0) for a program without inputs.
             block_size: samples that libfaust computes at once; None for all of `x`. The result
-                does not depend on it.
+                does not depend on it, unless controls move.
+            automation: positions of controls by path, one a sample of `x`; as in all hosts, read at
+                the first sample of each block. A control keeps the last one.
 
         Returns:
             Audio (time, outputs) of `dtype`, a new array, without latency.
@@ -169,10 +177,13 @@ class Library:
         if block_size is not None:
             step = min(step, checked_count(block_size, "block_size"))
         length = len(x)
+        moves = checked_automation(automation, length, self.name)
         channels_in = np.ascontiguousarray(x.T, dtype=self.dtype)
         channels_out = np.empty((self.outputs, length), dtype=self.dtype)
         with flushed(self._flush):
             for start in range(0, length, step):
+            for path, positions in moves.items():
+                self.set(path, positions[start])
                 self._api.computeCDSPInstance(
                     self._instance,
                     min(step, length - start),
@@ -181,10 +192,15 @@ class Library:
                 )
         return np.ascontiguousarray(channels_out.T)
 
-    def render(self, x: np.ndarray, block_size: int = 4096) -> np.ndarray:
+    def render(
+        self,
+        x: np.ndarray,
+        block_size: int = 4096,
+        automation: Mapping[str, np.ndarray] | None = None,
+    ) -> np.ndarray:
         """Resets, then processes `x`: see `process`. Controls keep their values."""
         self.reset()
-        return self.process(x, block_size)
+        return self.process(x, block_size, automation)
 
     def close(self) -> None:
         """Frees the compiled program; every later use but this one raises HostError."""

@@ -1,7 +1,7 @@
 """The controls of a running program: their paths, ranges and where their values live."""
 
 import ctypes as c
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -68,6 +68,20 @@ _RESERVED = str.maketrans(dict.fromkeys("/ #*,?[](){}", "_"))
 def path_part(label: str) -> str:
     """Returns the label of a group or a widget as it stands in a path."""
     return label.translate(_RESERVED)
+
+
+def path_of(paths: Iterable[str], label: str) -> str:
+    """The one path that ends in a widget's label.
+
+    Raises:
+        HostError: there is none, or more than one.
+    """
+    paths = tuple(paths)
+    found = [path for path in paths if path.rpartition("/")[2] == path_part(label)]
+    if len(found) != 1:
+        listed = ", ".join(paths) or "none"
+        raise HostError(f"{len(found)} parameters are called {label!r}, of {listed}; one must be.")
+    return found[0]
 
 
 def read_parameters(

@@ -2,12 +2,14 @@
 
 import threading
 import time
+from collections.abc import Mapping
 
 import dawdreamer
 import numpy as np
 
 from adac_jax.host._checks import (
     checked_audio,
+    checked_automation,
     checked_count,
     checked_name,
     checked_source,
@@ -128,11 +130,15 @@ class Processor:
         self._model.set_parameter(name, float(value))
         self._values[name] = float(value)
 
-    def render(self, x: np.ndarray) -> np.ndarray:
+    def render(
+        self, x: np.ndarray, automation: Mapping[str, np.ndarray] | None = None
+    ) -> np.ndarray:
         """Renders `x` from silence; controls keep their values.
 
         Args:
             x: audio (time, inputs), cast to float32; (time, 0) for a program without inputs.
+            automation: positions of controls by path, one a sample of `x`, which DawDreamer reads
+                at the first sample of each block; for this render only.
 
         Returns:
             Audio (time, outputs), float32, a new array of the same length, without latency.
@@ -142,9 +148,13 @@ class Processor:
         """
         x = checked_audio(x, self.inputs, self.name)
         length = len(x)
+        moves = checked_automation(automation, length, self.name)
         if length == 0:
             return np.zeros((0, self.outputs), dtype=np.float32)
         self._renew()
+        for path, positions in moves.items():
+            # A fresh instance knows of no automation, so this one ends with the render.
+            self._model.set_automation(self._name(path), positions.astype(np.float32))
         if self._input is not None:
             # A copy in any case: DawDreamer refuses arrays that are read-only.
             self._input.set_data(np.array(x.T, dtype=np.float32, order="C"))
