@@ -182,8 +182,8 @@ class Library:
         channels_out = np.empty((self.outputs, length), dtype=self.dtype)
         with flushed(self._flush):
             for start in range(0, length, step):
-            for path, positions in moves.items():
-                self.set(path, positions[start])
+                for path, positions in moves.items():
+                    self.set(path, positions[start])
                 self._api.computeCDSPInstance(
                     self._instance,
                     min(step, length - start),
