@@ -1,4 +1,4 @@
-"""Loops of random operations, of which nothing is known beforehand: attacks and peaks judge them."""
+"""Loops of random operations, of which nothing is known beforehand: attacks judge them."""
 
 from __future__ import annotations
 
@@ -105,4 +105,3 @@ def random_programs(rng: Rng) -> Loop:
         outputs = [g.apply("constant", value=0.5)]
     return Loop("random programs", ir.Program(g.b.build(outputs), g.coefficients), "unknown",
                 "random, with loops that contract")  # fmt: skip
-

@@ -221,8 +221,10 @@ def allpass(g: Maker, x: int, m: list[int], gains: list[float]) -> int:
 @family("nested allpasses", 2)
 def nested_allpasses(rng: Rng) -> ir.Program:
     depth, count = int(rng.integers(1, 5)), int(rng.integers(1, 4))
-    shapes = [([int(v) for v in rng.integers(1, 9, depth)],
-               [float(v) for v in rng.uniform(-0.95, 0.95, depth)]) for _ in range(count)]  # fmt: skip
+    shapes = []
+    for _ in range(count):
+        lengths_ = [int(v) for v in rng.integers(1, 9, depth)]
+        shapes.append((lengths_, [float(v) for v in rng.uniform(-0.95, 0.95, depth)]))
     if rng.uniform() < 0.2:
         shapes[0][1][-1] = distance(rng) * rng.choice([-1.0, 1.0])
     m, sign = int(rng.integers(1, 20)), rng.choice([-1.0, 1.0])

@@ -102,7 +102,7 @@ def line_and_bend(rng: Rng) -> Result:
 
 @family("powers", 2)
 def powers(rng: Rng) -> Result:
-    """u = a x + b s^2, b s |s|, b s^3, b s s': bounded up to a level of the input, exactly known."""
+    """u = a x + b s^2, b s |s|, b s^3, b s s': bounded up to an input level exactly known."""
     kind = rng.integers(0, 4)
     a, factor = float(10 ** rng.uniform(-2, 1)), distance(rng, 4)
     # A fixed point u = a + b u^2 exists while 4 a b <= 1, and u = a + b u^3 while 27 a^2 b <= 4.
@@ -268,7 +268,8 @@ def compressors(rng: Rng) -> Result:
     k, far = float(rng.uniform(0.1, 0.9)), distance(rng, 3)
     a = float((1 - k) ** 2 / (4 * k * c) * far)
     g.close(head, g.mul(g.input(), a), g.mul(g.mul(s, factor), k))
-    return g.program(head), "stable" if far < 1 else "unstable", f"{far} of the level that runs away"
+    why = f"{far} of the level that runs away"
+    return g.program(head), "stable" if far < 1 else "unstable", why
 
 
 @family("sectors", 1)

@@ -229,7 +229,8 @@ def marginal(rng: Rng) -> tuple[ir.Program, str, str]:
     A = H * signs if kind == 2 else np.eye(n)[rng.permutation(n)] * signs
     if kind == 4:
         a = np.array([1.0, -2 * rng.choice([0.0, 0.5, -0.5]), 1.0])
-        return g.program(g.op("iir", g.input(), np.array([1.0, 0, 0]), a)), "marginal", "z² - cz + 1"
+        y = g.op("iir", g.input(), np.array([1.0, 0, 0]), a)
+        return g.program(y), "marginal", "z² - cz + 1"
     return network(rng, lengths(rng, n, 20), A), "marginal", "an exact unitary matrix"
 
 

@@ -170,7 +170,7 @@ def varying_delays(rng: Rng) -> Result:
 
 @family("varying delays and filters", 2)
 def varying_delays_filters(rng: Rng) -> Result:
-    """Gain below one at every frequency and every fixed length; the impulse response sums higher."""
+    """Gain below one at every frequency and fixed length; the impulse response sums higher."""
     a, gain = float(rng.uniform(-0.9, 0.9)), float(1 - 10 ** -rng.uniform(0.05, 3))
     low = int(rng.integers(1, 4))
     high = low + int(rng.integers(1, 10))
@@ -325,4 +325,3 @@ def lfo(rng: Rng) -> Result:
         s = g.add(g.mul(near, g.op("sub", 1.0, share)), g.mul(far, share))
     g.close(head, g.input(), g.mul(s, top))
     return g.program(head), "stable" if top < 1 else "unstable", f"gain {top}"
-

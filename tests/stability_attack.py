@@ -29,7 +29,7 @@ class Attack:
     Attributes:
         grown: Whether a state or an output passed `GROWN` or ceased to be a number.
         exceeded: Whether an output passed its bound.
-        peaks: The largest magnitude of each output.
+        peaks: The largest magnitude of each scalar output.
         how: Which search found it, or "".
         time: At which sample.
     """
@@ -50,29 +50,26 @@ class _Watch:
     """Compares outputs with bounds."""
 
     def __init__(self, program: ir.Program, bounds: Sequence[float] | None) -> None:
-        kinds = [program.graph.nodes[k].type.kind for k in program.graph.outputs]
-        self.real = [n for n, kind in enumerate(kinds) if kind == "real"]
-        self.bounds = None if bounds is None else [float(b) for b in bounds]
-        self.peaks = np.zeros(len(kinds))
+        types = [program.graph.nodes[k].type for k in program.graph.outputs]
+        self.real = np.repeat([t.kind == "real" for t in types], [t.size for t in types])
+        limits = np.full(len(self.real), np.inf) if bounds is None else np.array(bounds, float)
+        assert limits.shape == self.real.shape
+        # The machine rounds: a sum of thousands of terms, each to 1e-16.
+        self.limits = limits * (1 + 1e-9) + 1e-12
+        self.peaks = np.zeros(len(self.real))
         self.found: Attack | None = None
 
     def look(self, machine: Machine, outputs: list[Array], how: str) -> bool:
-        grown = exceeded = False
-        for n in self.real:
-            top = np.max(np.abs(outputs[n]), initial=0.0)
-            if not top <= self.peaks[n]:
-                self.peaks[n] = top
-                if not top < GROWN:
-                    # A bound that is infinite allows infinity, but nothing allows what is no
-                    # number.
-                    grown = True
-                # The machine rounds: a sum of thousands of terms, each to 1e-16.
-                if self.bounds is not None and not top <= self.bounds[n] * (1 + 1e-9) + 1e-12:
-                    exceeded = True
+        rows = [np.abs(y.astype(float)).reshape(-1, machine.copies) for y in outputs]
+        # A maximum that meets what is no number is no number.
+        tops = np.where(self.real, np.concatenate(rows).max(1), 0.0)
+        self.peaks = np.maximum(self.peaks, tops)
+        exceeded = not np.all(tops <= self.limits)
+        grown = not np.all(tops < GROWN)
         if not grown and machine.t % 64 == 0:
             grown = bool(np.any(~(machine.level() < GROWN)))
         if grown or exceeded:
-            self.found = Attack(grown, exceeded, tuple(self.peaks), how, machine.t)
+            self.found = Attack(grown, exceeded, tuple(self.peaks.tolist()), how, machine.t)
         return grown or exceeded
 
 
@@ -86,7 +83,7 @@ def attack(
 
     Args:
         program: Its real inputs are given numbers within ±1, others integers from -1 to 1.
-        bounds: For each output, what it must not pass.
+        bounds: For each scalar output, what it must not pass.
         seed: Of the random numbers.
         effort: Scales how long it tries: about a second for a small program at 1.
     """
@@ -96,7 +93,7 @@ def attack(
         if search(program, watch, rng, effort):
             assert watch.found is not None
             return watch.found
-    return Attack(False, False, tuple(watch.peaks))
+    return Attack(False, False, tuple(watch.peaks.tolist()))
 
 
 def _types(program: ir.Program) -> list[ir.Type]:

@@ -18,6 +18,7 @@ from ir.interpreter import per_sample
 from ir.ops import OPS
 
 Array = np.ndarray
+Rule = Callable[[Node], Callable[..., Array]]
 DTYPES = {"real": np.float64, "int": np.int64, "bool": np.bool_}
 
 
@@ -245,7 +246,7 @@ def _reduction(function: Callable[..., Array]) -> Callable[[Node], Callable[[Arr
     return of
 
 
-def _wrapped(make: Callable[[Node], Callable[..., Array]]) -> Callable[[Node], Callable[..., Array]]:
+def _wrapped(make: Rule) -> Rule:
     """Integer sums and products have 32 bits."""
 
     def of(node: Node) -> Callable[..., Array]:
@@ -257,7 +258,7 @@ def _wrapped(make: Callable[[Node], Callable[..., Array]]) -> Callable[[Node], C
     return of
 
 
-CHANNELS: dict[str, Callable[[Node], Callable[..., Array]]] = {
+CHANNELS: dict[str, Rule] = {
     "reshape": lambda node: lambda x: x.reshape(*node.shape, x.shape[-1]),
     "transpose": lambda node: lambda x: x.transpose(*node.ints("permutation"), x.ndim - 1),
     "broadcast": _broadcast,
