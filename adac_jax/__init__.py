@@ -6,6 +6,7 @@ is equal to it, `export` ships it, and `fit` does all of this for a measured roo
 """
 
 from adac_jax import interop, losses, metrics, nn
+from adac_jax.certifying import CertificateError, certify
 from adac_jax.errors import AdacError, DelayFreeLoopError, IRError, RefusedError
 from adac_jax.exporting import export
 from adac_jax.fitting import fit
@@ -23,21 +24,28 @@ from adac_jax.primitives import (
     state_variable,
     variable_delay,
 )
+from adac_jax.rates import RateError, at_rate
 from adac_jax.report import Check, Report
 from adac_jax.streaming import Stream, stream
 from adac_jax.tracing import Traced, trace
 from adac_jax.verification import verify
+from ir import Certificate
 
 __all__ = [
     "AdacError",
+    "Certificate",
+    "CertificateError",
     "Check",
     "DelayFreeLoopError",
     "FrequencyResponse",
     "IRError",
+    "RateError",
     "RefusedError",
     "Report",
     "Stream",
     "Traced",
+    "at_rate",
+    "certify",
     "control",
     "delay",
     "export",

@@ -9,8 +9,9 @@ import numpy as np
 
 from ir.certificate import exact
 from ir.certificate.bounds import Bounds, by_energy, by_peaks, by_poles
-from ir.certificate.forms import Form, Mode, UnprovenError
+from ir.certificate.forms import Context, Form, Mode, UnprovenError, interval
 from ir.certificate.intervals import INT, Interval
+from ir.certificate.rules import evaluate
 from ir.certificate.system import System, build
 from ir.certificate.verdict import LoopProof
 from ir.cycles import label
@@ -59,6 +60,7 @@ class _Attempt:
         self.graph, self.tolerance = prover.graph, prover.tolerance
         self.group, self.sequence, self.outside = tuple(group), sequence, outside
         self.stopped: UnprovenError | None = None
+        self.static: dict[int, Interval] = {}
         self.name = name_of(self.graph, group)
 
     # -- In order ---------------------------------------------------------------------------------
@@ -66,6 +68,7 @@ class _Attempt:
     def run(self) -> Found:
         if all(self.graph.nodes[k].type.kind != "real" for k in self.group):
             return self._counter()
+        self.static = static_ranges(self.graph, self.sequence, self.outside)
         plain = Mode(tolerance=self.tolerance)
         system = self._build(plain)
         if system is not None:
@@ -82,8 +85,9 @@ class _Attempt:
         return self._unproven(system)
 
     def _build(self, mode: Mode, reachable: dict[int, Interval] | None = None) -> System | None:
+        known = self.static if reachable is None else _common(self.static, reachable)
         try:
-            return build(self.graph, self.group, self.sequence, self.outside, mode, reachable)[0]
+            return build(self.graph, self.group, self.sequence, self.outside, mode, known)[0]
         except UnprovenError as error:
             self.stopped = self.stopped or error
             return None
@@ -253,6 +257,7 @@ class _Attempt:
                     reach = np.where(size > 0, size * w, 0.0).sum(0) * (1 + 1e-12)
                 low, high = low - reach, high + reach
             ranges[k] = low, high
+        ranges = _common(self.static, ranges)
         return ranges
 
     def _unbounded(self) -> dict[int, Interval]:
@@ -262,6 +267,48 @@ class _Attempt:
             low, high = {"real": (-np.inf, np.inf), "int": INT, "bool": (0.0, 1.0)}[node.type.kind]
             found[k] = np.full(node.shape, low), np.full(node.shape, high)
         return found
+
+
+PASSES = 4
+"""How often ranges are looked at again; each pass takes what functions bound once more round."""
+
+
+def static_ranges(
+    graph: Graph, sequence: Sequence[int], outside: Mapping[int, Form]
+) -> dict[int, Interval]:
+    """Ranges of a loop's signals that hold whatever is in the loop: what is left of everything.
+
+    Delays return anything at first; what functions make of that (a tanh lies within ±1) bounds what
+    enters the delays, and so what they return. Each pass is true by itself, so it may stop early.
+    """
+    whole = {"real": (-np.inf, np.inf), "int": INT, "bool": (0.0, 1.0)}
+    known: dict[int, Interval] = {}
+    for k in sequence:
+        node = graph.nodes[k]
+        low, high = whole[node.type.kind]
+        known[k] = np.full(node.shape, low), np.full(node.shape, high)
+    members = set(sequence)
+    for _ in range(PASSES):
+        context = Context(Mode())
+        for k in sequence:
+            node = graph.nodes[k]
+            inputs = [interval(known[s]) if s in members else outside[s] for s in node.inputs]
+            try:
+                found = evaluate(context, k, node, inputs).base
+            except UnprovenError:
+                continue
+            known[k] = _meet(known[k], found)
+    return known
+
+
+def _meet(x: Interval, y: Interval) -> Interval:
+    low, high = np.fmax(x[0], y[0]), np.fmin(x[1], y[1])
+    # Rounding may leave nothing of a single point.
+    return np.minimum(low, high), np.maximum(low, high)
+
+
+def _common(static: dict[int, Interval], found: dict[int, Interval]) -> dict[int, Interval]:
+    return {k: _meet(static[k], v) if k in static else v for k, v in found.items()}
 
 
 def _margin(gain: float) -> float:
