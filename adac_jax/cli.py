@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -112,6 +113,13 @@ def command(
             "included. A mono file goes to all inputs, a stereo file as its mean to a single one.",
         ),
     ] = None,
+    control: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=POSITION",
+            help="Where a knob stands for --listen; may be given more than once.",
+        ),
+    ] = None,
     keep_failed: Annotated[
         bool, typer.Option(help="Where the comparison fails, still write the report.")
     ] = False,
@@ -132,6 +140,7 @@ def command(
                 precision=precision,
                 latency=_latency(latency),
                 listen_to=listen,
+                controls=_positions(control or [], listen),
                 keep_failed=keep_failed,
                 trusted=not isinstance(found, Program),
                 stage=status.update,
@@ -162,6 +171,23 @@ def _latency(text: str) -> Latency:
     if not re.fullmatch(r"\d{1,9}", text):
         raise AdacError(f"`--latency` (={text}) must be auto or a number of samples.")
     return int(text)
+
+
+def _positions(texts: list[str], listen: Path | None) -> dict[str, float]:
+    """Where knobs stand, from `name=number` each."""
+    found: dict[str, float] = {}
+    for text in texts:
+        name, equals, number = text.rpartition("=")
+        try:
+            position = float(number)
+        except ValueError:
+            position = math.nan
+        if not equals or not name or not math.isfinite(position):
+            raise AdacError(f"`--control` (={text}) must be NAME=POSITION, such as decay=1.5.")
+        if listen is None:
+            raise AdacError(f"`--control` (={text}) turns a knob for --listen, which is not given.")
+        found[name] = position
+    return found
 
 
 def _warn(console: Console, text: str) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import re
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,8 @@ from adac_jax.trial import LIMIT_SECONDS, MANY_LINES, try_compile
 from adac_jax.verification import traced_at, verify_program
 from emitters import faust
 from ir import Program, dumps
+from ir.knobs import check_names, settling
+from ir.ops.controls import attribute
 
 Precision = Literal["single", "double"]
 KNOWN = (AdacError, IRError, HostError)
@@ -95,6 +97,7 @@ def export(
     precision: Precision = "single",
     latency: Latency = 0,
     listen_to: str | Path | None = None,
+    controls: Mapping[str, float] | None = None,
     keep_failed: bool = False,
     trusted: bool = True,
     stage: Callable[[str], None] = lambda text: None,
@@ -118,6 +121,7 @@ def export(
         precision: What must pass. "single": all comparisons. "double": all but those of FAUST in
             single precision, which are reported. Also what `listen_to` is rendered in.
         listen_to: A sound file to render through the compiled FAUST, to `STEM.wet.wav`.
+        controls: Where knobs stand for `listen_to`, by their names; the others at their defaults.
         keep_failed: Where the comparison fails, still write `report.json` and `report.png`.
         trusted: False compiles in a child process first, for models that come as data.
         stage: Called with what is being done, for a progress line.
@@ -145,6 +149,7 @@ def export(
         begun = time.perf_counter()
         stage("tracing")
         traced, program = _traced(model, parameters, inputs, sample_rate, name, latency)
+        _check_controls(program, controls)
         stem = name or file_stem(program.graph.name)
         estimate = faust.cost(program)
         for text in warnings_for(estimate):
@@ -183,11 +188,22 @@ def export(
                 sample_rate=round(program.graph.sample_rate),
                 precision=precision,
                 memory=memory_samples(program.graph),
+                controls=controls,
+                settle=settling(program.graph),
             )
         paths = deliver(files)
     if heard is not None:
         heard = dataclasses.replace(heard, path=paths[-1])
     return Exported(report, paths, heard, estimate)
+
+
+def _check_controls(program: Program, controls: Mapping[str, float] | None) -> None:
+    check_names(program.graph, controls or {})
+    for name, value in (controls or {}).items():
+        knob = program.graph.controls[name]
+        low, high = attribute(knob, "minimum"), attribute(knob, "maximum")
+        if not low <= value <= high:
+            raise AdacError(f"The control {name!r} (={value:g}) must lie in {low:g} to {high:g}.")
 
 
 def _traced(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from adac_jax.audio import BLOCK, Sink, fit_channels, open_source
 from adac_jax.errors import AdacError
-from adac_jax.host import Library
+from adac_jax.host import Library, path_of
 from ir import Graph
 
 TAIL_DB = -60.0
@@ -90,6 +90,8 @@ def listen(
     precision: str = "single",
     memory: int = 0,
     tail_seconds: float = TAIL_SECONDS,
+    controls: Mapping[str, float] | None = None,
+    settle: int = 0,
 ) -> Listening:
     """Renders a sound file of any length through FAUST text, with its tail.
 
@@ -104,6 +106,9 @@ def listen(
         precision: "single" or "double".
         memory: Samples for which the output must stay quiet before the tail counts as ended.
         tail_seconds: The longest tail.
+        controls: Where knobs stand, by their names.
+        settle: Samples for which the model hears silence first, while its controls' values go to
+            where the knobs stand; not heard.
 
     Raises:
         AdacError: the file cannot be read or does not fit, or the model's output is not finite.
@@ -117,6 +122,10 @@ def listen(
             raise AdacError("The model has no inputs, so there is nothing to play the file into.")
         if library.outputs == 0:
             raise AdacError("The model has no outputs, so there is nothing to hear.")
+        for name, value in (controls or {}).items():
+            library.set(path_of(library.parameters, name), value)
+        if controls:
+            library.process(np.zeros((settle, library.inputs)), BLOCK)
         meter = _Meter(library.outputs, min(memory + sample_rate // 10, longest // 2))
         with Sink(out, sample_rate, library.outputs, frames + longest) as sink:
             for block in file.blocks(sample_rate):

@@ -67,6 +67,7 @@ class Report:
         versions: Of what was used.
         traces: Impulse responses for the figure, by reading, (time, outputs); not in the JSON.
         latency: Samples that a host has to make up for.
+        controls: The knobs, each with what its node in the graph says.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Report:
     versions: dict[str, str]
     traces: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
     latency: int = 0
+    controls: tuple[dict[str, Any], ...] = ()
 
     @property
     def passed(self) -> bool:

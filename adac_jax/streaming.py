@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from jaxtyping import Float
 
 from adac_jax.audio import BLOCK, Sink, fit_channels, open_source
 from adac_jax.blocks import Plan
-from adac_jax.errors import AdacError
+from adac_jax.errors import AdacError, IRError
 from adac_jax.staging import staged
 from adac_jax.tracing import Traced, trace
 from adac_jax.verification import rate_of
+from ir.knobs import check_names
 from ir.passes import merge
 
 
@@ -73,21 +74,34 @@ class Stream:
         return self._plan(parameters, 1).start()
 
     def __call__(
-        self, state: Any, x: Float[ArrayLike, "time inputs"], parameters: Any = None
+        self,
+        state: Any,
+        x: Float[ArrayLike, "time inputs"],
+        parameters: Any = None,
+        controls: Mapping[str, ArrayLike] | None = None,
     ) -> tuple[Any, Float[Array, "time outputs"]]:
         """Runs one block of any length; compiled once for each length.
+
+        Args:
+            state: That before the block.
+            x: Audio.
+            parameters: The model's; those it was traced with if None.
+            controls: Where knobs stand during this block, a number or one a sample; those not named
+                stand at their defaults. Values follow from where they were.
 
         Returns:
             The state after the block, and what comes out.
 
         Raises:
             ValueError: x has another number of channels than the model.
+            IRError: the model has no such control, or the positions do not fit x.
         """
         block = jnp.asarray(x)
         self._check("x", block.shape)
+        positions = self._positions(controls, len(block))
         if len(block) == 0:
             return state, jnp.zeros((0, self.outputs))
-        return self._run(state, block, parameters)
+        return self._run(state, block, parameters, positions)
 
     def whole(
         self,
@@ -95,6 +109,7 @@ class Stream:
         parameters: Any = None,
         *,
         chunk: int = 2**16,
+        controls: Mapping[str, ArrayLike] | None = None,
     ) -> Float[Array, "time outputs"]:
         """A whole signal from rest, whose derivative needs memory for one chunk only.
 
@@ -106,6 +121,7 @@ class Stream:
             x: Audio.
             parameters: The model's; those it was traced with if None.
             chunk: Samples a chunk. Memory grows with it; below a few thousand, time does too.
+            controls: Where knobs stand, a number or one a sample of x.
 
         Raises:
             ValueError: x has another number of channels than the model, or `chunk` is below 1.
@@ -118,16 +134,27 @@ class Stream:
         chunk = min(chunk, max(1, length))
         count = -(-length // chunk)
         chunks = jnp.pad(audio, ((0, count * chunk - length), (0, 0)))
-        block = partial(self._block, parameters=parameters, in_place=False)
-        y = jax.lax.scan(
-            jax.checkpoint(lambda state, part: block(state, part)),
-            self.start(parameters),
-            chunks.reshape(count, chunk, self.inputs),
-        )[1]
+        spread = {
+            name: jnp.pad(jnp.broadcast_to(k, (length,)), (0, count * chunk - length), mode="edge")
+            for name, k in self._positions(controls, length).items()
+            if length
+        }
+
+        def step(state: Any, part: Any) -> tuple[Any, Array]:
+            return self._block(state, part[0], parameters, part[1], in_place=False)
+
+        parts = chunks.reshape(count, chunk, self.inputs)
+        moves = {name: k.reshape(count, chunk) for name, k in spread.items()}
+        y = jax.lax.scan(jax.checkpoint(step), self.start(parameters), (parts, moves))[1]
         return y.reshape(count * chunk, self.outputs)[:length]
 
     def process(
-        self, blocks: Iterable[np.ndarray], *, block: int = BLOCK, parameters: Any = None
+        self,
+        blocks: Iterable[np.ndarray],
+        *,
+        block: int = BLOCK,
+        parameters: Any = None,
+        controls: Mapping[str, float] | None = None,
     ) -> Iterator[np.ndarray]:
         """Runs blocks (time, inputs) of any lengths, as they come.
 
@@ -135,6 +162,7 @@ class Stream:
             blocks: The signal.
             block: The length of the blocks in which it is run, so that one is compiled.
             parameters: The model's; those it was traced with if None.
+            controls: Where knobs stand.
 
         Yields:
             Blocks (time, outputs), together as long as what came in.
@@ -156,12 +184,12 @@ class Stream:
                 held, part = held + taken, part[taken:]
                 if held == block:
                     # A copy: what is computed may otherwise still read what is written next.
-                    state, y = self(state, waiting.copy(), parameters)
+                    state, y = self(state, waiting.copy(), parameters, controls)
                     held = 0
                     yield np.asarray(y)
         if held:
             waiting[held:] = 0
-            yield np.asarray(self(state, waiting, parameters)[1])[:held]
+            yield np.asarray(self(state, waiting, parameters, controls)[1])[:held]
 
     def file(self, source: str | Path, target: str | Path, *, tail: float = 0.0) -> Path:
         """Runs a sound file of any length into a WAV file of 32-bit floats.
@@ -200,6 +228,17 @@ class Stream:
             deliver([out.name])
         return out
 
+    def _positions(self, controls: Mapping[str, ArrayLike] | None, length: int) -> dict[str, Array]:
+        check_names(self._graph, controls or {})
+        found = {name: jnp.asarray(k) for name, k in (controls or {}).items()}
+        for name, k in found.items():
+            if k.shape not in ((), (length,)):
+                raise IRError(
+                    f"The positions of the control {name!r} have the shape {k.shape}; they must be "
+                    f"a number, or {length}, one a sample."
+                )
+        return found
+
     def _check(self, name: str, shape: tuple[int, ...]) -> None:
         if len(shape) != 2 or shape[1] != self.inputs:
             raise ValueError(f"`{name}` has the shape {shape} but must be (time, {self.inputs}).")
@@ -208,11 +247,20 @@ class Stream:
         given = self._traced.parameters if parameters is None else parameters
         coefficients = self._traced.coefficients(given)
         dtype = jnp.result_type(float)
-        return Plan(self._graph, coefficients, length, dtype, in_place=in_place)
+        moved = tuple(self._graph.controls)
+        return Plan(self._graph, coefficients, length, dtype, in_place=in_place, moved=moved)
 
-    def _block(self, state: Any, x: Array, parameters: Any, *, in_place: bool) -> tuple[Any, Array]:
+    def _block(
+        self,
+        state: Any,
+        x: Array,
+        parameters: Any,
+        controls: Mapping[str, Array],
+        *,
+        in_place: bool,
+    ) -> tuple[Any, Array]:
         plan = self._plan(parameters, len(x), in_place)
-        state, outputs = plan.run(state, [x.astype(plan.dtype).T])
+        state, outputs = plan.run(state, [x.astype(plan.dtype).T], controls)
         return state, outputs[0].T
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -18,7 +20,7 @@ def table(report: Report) -> RenderableType:
         report: What `verify` returned.
 
     Returns:
-        What `rich.print` shows.
+        What `rich.print` shows; below it, the controls.
     """
     rate = f"{report.sample_rate:g} Hz"
     grid = Table(
@@ -37,7 +39,15 @@ def table(report: Report) -> RenderableType:
     grid.add_column("verdict", no_wrap=True)
     for reading in report.readings():
         grid.add_row(*_row(report, reading))
-    return Group(grid, Text(timings(report), style="dim"))
+    knobs = [Text(f"control {described(knob)}") for knob in report.controls]
+    return Group(grid, *knobs, Text(timings(report), style="dim"))
+
+
+def described(knob: Mapping[str, Any]) -> str:
+    """A control as text: `decay: 0.25 to 4 s, at 1 s`."""
+    unit = f" {knob['unit']}" if knob["unit"] else ""
+    low, high, default = (f"{knob[key]:g}" for key in ("minimum", "maximum", "default"))
+    return f"{knob['name']}: {low} to {high}{unit}, at {default}{unit}"
 
 
 def timings(report: Report) -> str:

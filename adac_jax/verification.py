@@ -14,6 +14,7 @@ import numpy as np
 from adac_jax import blocks, signals
 from adac_jax.errors import AdacError
 from adac_jax.host import Library, Processor, versions
+from adac_jax.knob_checks import Limits, cast, joined, knob_checks, split
 from adac_jax.report import Check, Report, compare
 from adac_jax.tracing import Latency, Traced, trace
 from emitters import faust
@@ -56,7 +57,8 @@ def verify(
     Impulses into each input, noise, a sweep, and silence after noise go through: JAX in float64
     (the reference), the NumPy interpreter (which, being slow, runs the first samples only), FAUST
     in double and in single precision, also in odd blocks and at another sample rate of the host,
-    and JAX in float32.
+    and JAX in float32. If the model has controls, noise goes through with all of them at their
+    lowest positions, at their highest, and moving.
 
     Args:
         model: As for `trace`, or an `ir.Program`, for which the block reading stands for JAX.
@@ -158,7 +160,7 @@ def verify_program(
                     checks.append(
                         compare(label, reading, "JAX float64", y, expected, limits[reading])
                     )
-                y = _joined(run_for(program, judged, *_split(program, x[:judged])))[late:]
+                y = joined(run_for(program, judged, *split(program, x[:judged])))[late:]
                 checks.append(
                     compare(
                         label, "interpreter", "JAX float64", y, expected[: len(y)], LIMIT_DOUBLE
@@ -170,6 +172,8 @@ def verify_program(
                     checks = _with_rounding(checks, program, label, x, expected, late)
                 if not traces:
                     traces = {"JAX float64": expected, **found}
+        if graph.controls:
+            checks.extend(_knobs(program, traced, source, late, length - late, judged))
     return Report(
         name=graph.name,
         sample_rate=graph.sample_rate,
@@ -182,7 +186,23 @@ def verify_program(
         versions=versions() | {"jax": jax.__version__, "flax": flax.__version__},
         traces=traces,
         latency=graph.latency,
+        controls=tuple(dict(node.attributes) for node in graph.controls.values()),
     )
+
+
+def _knobs(
+    program: Program, traced: Traced | None, source: str, late: int, length: int, judged: int
+) -> Iterator[Check]:
+    """The same with knobs turned, and turning."""
+    limits = Limits(LIMIT_DOUBLE, LIMIT_SINGLE, _rounded)
+    with jax.enable_x64(True):
+        exact = jax_reading(program, traced, np.float64) if traced else None
+        yield from knob_checks(program, source, exact, late, length, judged, limits)
+
+
+def _rounded(lost_db: float) -> float:
+    """The limit for FAUST in single precision where the graph in float32 is off by so much."""
+    return min(LIMIT_ROUNDING, max(LIMIT_SINGLE, lost_db + ROUNDING_ALLOWANCE))
 
 
 def _other_conditions(
@@ -225,7 +245,7 @@ def _with_rounding(
     with jax.enable_x64(False):
         y = jax_reading(program, None, np.float32)(x)[late:]
     rounding = compare(label, "graph in float32", "JAX float64", y, expected, None)
-    limit = min(LIMIT_ROUNDING, max(LIMIT_SINGLE, rounding.error_db + ROUNDING_ALLOWANCE))
+    limit = _rounded(rounding.error_db)
     return [
         *(
             dataclasses.replace(c, limit_db=limit)
@@ -240,22 +260,22 @@ def _with_rounding(
 def jax_reading(program: Program, traced: Traced | None, dtype: Any) -> Reading:
     """The model itself in JAX, or for a program that came without one, the block reading."""
     if traced is not None:
-        parameters = jax.tree.map(lambda p: _cast(p, dtype), traced.parameters)
+        parameters = jax.tree.map(lambda p: cast(p, dtype), traced.parameters)
         compiled = jax.jit(traced.function)
         return lambda x: np.asarray(compiled(parameters, x.astype(dtype)))
 
-    coefficients = {k: _cast(v, dtype) for k, v in program.coefficients.items()}
+    coefficients = {k: cast(v, dtype) for k, v in program.coefficients.items()}
 
     @jax.jit
     def whole(*inputs: jax.Array) -> tuple[jax.Array, ...]:
         return blocks.run(program.graph, coefficients, inputs, len(inputs[0]))
 
     def read(x: np.ndarray) -> np.ndarray:
-        parts = [part.astype(dtype) for part in _split(program, x)]
+        parts = [part.astype(dtype) for part in split(program, x)]
         if not parts:
             empty = blocks.run(program.graph, coefficients, (), len(x))
-            return _joined(empty)
-        return _joined(whole(*parts))
+            return joined(empty)
+        return joined(whole(*parts))
 
     return read
 
@@ -303,27 +323,3 @@ def _check_arity(program: Program, library: Library) -> None:
             f"The emitted FAUST has {found[0]} inputs and {found[1]} outputs, the model "
             f"{wanted[0]} and {wanted[1]}; please report this."
         )
-
-
-def _split(program: Program, x: np.ndarray) -> list[np.ndarray]:
-    """Flat channels as one array an input node."""
-    parts, start = [], 0
-    for k in program.graph.inputs:
-        node = program.graph.nodes[k]
-        size = node.type.size
-        parts.append(x[:, start : start + size].reshape(len(x), *node.shape))
-        start += size
-    return parts
-
-
-def _joined(outputs: Any) -> np.ndarray:
-    """All outputs as flat channels."""
-    flat = [np.asarray(y).reshape(len(y), -1) for y in outputs]
-    return np.concatenate(flat, axis=1)
-
-
-def _cast(value: Any, dtype: Any) -> Any:
-    if jax.dtypes.issubdtype(getattr(value, "dtype", None), jax.dtypes.extended):
-        return value  # a random key, which recurrent cells keep
-    array = np.asarray(value)
-    return array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else array
