@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ir.certificate import filters
+from ir.certificate.domain import failure
 from ir.certificate.forms import Context, Form, Mode, UnprovenError, exactly, interval
 from ir.certificate.intervals import INT
 from ir.certificate.prove import Prover, name_of
@@ -49,6 +50,8 @@ def certify(program: Program, *, tolerance: float = 0.0) -> Certificate:
             forms[group[0]] = _form(program, group[0], forms, tolerance)
         for k in group:
             proofs.extend(_recursion(graph, k, forms))
+    if all(p.verdict == "stable" for p in proofs):
+        proofs.extend(_undefined(graph, sequence, forms))
     return _certificate(graph, proofs, forms, tolerance)
 
 
@@ -62,7 +65,7 @@ def _form(program: Program, k: int, forms: dict[int, Form], tolerance: float) ->
         return _input(node)
     if node.op == "control":
         return interval((np.float64(node["minimum"]), np.float64(node["maximum"])))  # type: ignore
-    context = Context(Mode(tolerance=tolerance))
+    context = Context(program.graph, Mode(tolerance=tolerance))
     try:
         return evaluate(context, k, node, [forms[s] for s in node.inputs])
     except UnprovenError:
@@ -72,6 +75,21 @@ def _form(program: Program, k: int, forms: dict[int, Form], tolerance: float) ->
 def _input(node: Node) -> Form:
     low, high = {"real": (-1.0, 1.0), "int": INT, "bool": (0.0, 1.0)}[node.type.kind]
     return interval((np.full(node.shape, low), np.full(node.shape, high)))
+
+
+def _undefined(graph: Graph, sequence: list[int], forms: dict[int, Form]) -> list[LoopProof]:
+    """The first operation that may give no number, or an infinite one, if an output hears it."""
+    for k in sequence:
+        reason = failure(graph, k, [forms[s].base for s in graph.nodes[k].inputs])
+        if not reason and k in graph.outputs and not np.isfinite(forms[k].base).all():
+            culprit = next(j for j in sequence if not np.isfinite(forms[j].base).all())
+            k, reason = culprit, "its value is not bounded"
+        if reason:
+            return [
+                LoopProof((k,), name_of(graph, [k]), "unproven", "no bound is known",
+                          node=label(graph, k), reason=reason)
+            ]  # fmt: skip
+    return []
 
 
 def _recursion(graph: Graph, k: int, forms: dict[int, Form]) -> list[LoopProof]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from ir.certificate.intervals import Interval, outward, product
 from ir.errors import IRError
-from ir.graph import Node, Shape
+from ir.graph import Graph, Node, Shape
 
 EPS = 2.0**-52
 LARGEST = 2**26
@@ -223,8 +223,10 @@ class Mode:
 class Context:
     """The atoms that a loop's forms refer to, and what is known of its signals."""
 
-    def __init__(self, mode: Mode, reachable: dict[int, Interval] | None = None) -> None:
-        self.mode, self.reachable = mode, reachable or {}
+    def __init__(
+        self, graph: Graph, mode: Mode, reachable: dict[int, Interval] | None = None
+    ) -> None:
+        self.graph, self.mode, self.reachable = graph, mode, reachable or {}
         self.atoms: list[Atoms] = []
         self.count = 0
 

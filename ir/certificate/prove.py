@@ -9,9 +9,10 @@ import numpy as np
 
 from ir.certificate import exact
 from ir.certificate.bounds import Bounds, by_energy, by_peaks, by_poles
+from ir.certificate.domain import failure
 from ir.certificate.forms import Context, Form, Mode, UnprovenError, interval
 from ir.certificate.intervals import INT, Interval
-from ir.certificate.rules import evaluate
+from ir.certificate.rules import STAIRS, evaluate
 from ir.certificate.system import System, build
 from ir.certificate.verdict import LoopProof
 from ir.cycles import label
@@ -47,6 +48,13 @@ class Prover:
         members = set(group)
         attempt = _Attempt(self, group, [k for k in self.sequence if k in members], outside)
         return attempt.run()
+
+
+MOVES = frozenset(
+    ("reshape", "transpose", "broadcast", "slice", "take", "concatenate", "add", "sub", "neg",
+     "sum", "einsum", "delay", "fir", "iir", "sos")
+)  # fmt: skip
+"""What is linear in its signals, so that a channel without a loop in it is none by structure."""
 
 
 class _Attempt:
@@ -142,6 +150,9 @@ class _Attempt:
             found = bound(system)
             if found.gain < 1:
                 ranges = self._ranges(system, found)
+                self.stopped = self._undefined(ranges)
+                if self.stopped is not None:
+                    return None
                 proof = self._proof(
                     "stable", "saturation", reason="bounded, though it may sound for ever"
                 )
@@ -215,14 +226,57 @@ class _Attempt:
     # -- What is said -----------------------------------------------------------------------------
 
     def _stable(self, system: System, found: Bounds, method: str) -> Found:
+        ranges = self._ranges(system, found)
+        problem = self._undefined(ranges) if not system.linear else None
+        if problem is not None:
+            self.stopped = problem
+            return self._unproven(system)
         decay = self._decay(found.radius)
         margin = None if np.isnan(found.gain) else _margin(found.gain)
-        cut = _cut(self.graph, self.group)
+        cut = self._cut(system)
         proof = self._proof(
             "stable", method, margin_db=None if cut else margin,
             decay_seconds=None if cut else decay, reason=cut,
         )  # fmt: skip
-        return Found(proof, self._ranges(system, found))
+        return Found(proof, ranges)
+
+    def _undefined(self, ranges: dict[int, Interval]) -> UnprovenError | None:
+        """A node whose value may be infinite, or no number, though the loop's gain is below one.
+
+        As long as all signals are within the ranges that were found, no operation leaves its
+        domain; so none ever does.
+        """
+        for k in self.sequence:
+            inputs = [
+                ranges[s] if s in ranges else self.outside[s].base
+                for s in self.graph.nodes[k].inputs
+            ]
+            reason = failure(self.graph, k, inputs)
+            if not reason and not all(np.isfinite(b).all() for b in ranges[k]):
+                reason = "its value is not bounded"
+            if reason:
+                return UnprovenError(k, reason)
+        return None
+
+    def _cut(self, system: System) -> str:
+        """Why a bounded loop need not fade: part of what goes round is not in its gain."""
+        why = "bounded, though it may sound for ever"
+        kinds = {k: self.graph.nodes[k].type.kind for k in self.group}
+        heard: set[int] = set()
+        for k in self.sequence:
+            node = self.graph.nodes[k]
+            inside = system.forms[k].loops.any()
+            if inside or kinds[k] != "real":
+                heard.add(k)
+                if kinds[k] == "real" and node.op in STAIRS:
+                    return why
+            elif node.op not in MOVES and heard.intersection(node.inputs):
+                return why
+        if system.linear:
+            return ""
+        # A constant inside keeps a nonlinear loop away from rest.
+        offset = any(form.c[0].any() for k, form in system.forms.items() if kinds[k] == "real")
+        return why if offset else ""
 
     def _unproven(self, system: System | None) -> Found:
         if self.stopped is None:
@@ -289,7 +343,7 @@ def static_ranges(
         known[k] = np.full(node.shape, low), np.full(node.shape, high)
     members = set(sequence)
     for _ in range(PASSES):
-        context = Context(Mode())
+        context = Context(graph, Mode())
         for k in sequence:
             node = graph.nodes[k]
             inputs = [interval(known[s]) if s in members else outside[s] for s in node.inputs]
@@ -323,16 +377,6 @@ def _within(inner: dict[int, Interval], outer: dict[int, Interval]) -> bool:
 
 def _widened(new: Interval, old: Interval) -> Interval:
     return np.minimum(1.5 * new[0] - 1e-9, old[0]), np.maximum(1.5 * new[1] + 1e-9, old[1])
-
-
-def _cut(graph: Graph, group: Sequence[int]) -> str:
-    """Why a bounded loop need not fade: part of what goes round is not in its gain."""
-    for k in group:
-        node = graph.nodes[k]
-        kinds = {graph.nodes[s].type.kind for s in node.inputs}
-        if node.op == "sign" or (node.op == "convert" and "real" not in kinds):
-            return "bounded, though it may sound for ever"
-    return ""
 
 
 def _analytic_atom(system: System, a: int) -> bool:

@@ -55,30 +55,30 @@ def rule(*ops: str) -> Callable[[Rule], Rule]:
 def evaluate(ctx: Context, k: int, node: Node, inputs: list[Form | None]) -> Form:
     """The form of a node."""
     if all(x is not None and x.fixed for x in inputs) and inputs and node.op in PER_SAMPLE:
-        return _folded(node, [x for x in inputs if x is not None])
+        return _folded(ctx, node, [x for x in inputs if x is not None])
     found = RULES[node.op](ctx, k, node, *inputs)
     if node.type.kind == "int":
         return _wrapped(found)
     return found
 
 
-def _folded(node: Node, inputs: list[Form]) -> Form:
+KINDS = {"real": np.float64, "int": np.int64, "bool": np.bool_}
+
+
+def _folded(ctx: Context, node: Node, inputs: list[Form]) -> Form:
     """Known numbers are computed."""
+    kinds = [KINDS[ctx.graph.nodes[s].type.kind] for s in node.inputs]
     with np.errstate(all="ignore"):
-        value = np.asarray(per_sample(node)(*(_kind(x.c[0]) for x in inputs)), float)
+        values = [x.c[0].astype(kind) for x, kind in zip(inputs, kinds, strict=True)]
+        value = np.asarray(per_sample(node)(*values), float)
     return exactly(np.broadcast_to(value, node.shape))
-
-
-def _kind(c: np.ndarray) -> np.ndarray:
-    """Numbers as the interpreter has them; whole ones may be used as such by lookups and shifts."""
-    return c
 
 
 def _wrapped(x: Form) -> Form:
     """Integers of 32 bits: what could leave their range may be any."""
     low, high = x.base
-    over = (low < INT[0]) | (high > INT[1])
-    return interval((np.where(over, INT[0], np.ceil(low)), np.where(over, INT[1], np.floor(high))))
+    fits = (low >= INT[0]) & (high <= INT[1])
+    return interval((np.where(fits, np.ceil(low), INT[0]), np.where(fits, np.floor(high), INT[1])))
 
 
 def _ranges(ctx: Context, node: Node, forms: tuple[Form, ...]) -> list[Interval]:
@@ -297,7 +297,42 @@ def _select(ctx: Context, k: int, node: Node, condition: Form, x: Form, y: Form)
         x, y = x.wide(count), y.wide(count)
         chosen = np.broadcast_to(condition.c[0] != 0, node.shape)
         return Form(np.where(chosen, x.c, y.c), np.where(chosen, x.r, y.r))
-    return _between(ctx, k, node, x.spread(node.shape), y.spread(node.shape))
+    first, second = (form.spread(node.shape) for form in (x, y))
+    if not (first.loops | second.loops).any():
+        return interval(
+            enclosing(
+                _given(ctx, node, node.inputs[1], first.base, True),
+                _given(ctx, node, node.inputs[2], second.base, False),
+            )
+        )
+    return _between(ctx, k, node, first, second)
+
+
+def _given(ctx: Context, node: Node, k: int, x: Interval, holds: bool) -> Interval:
+    """The range of node k where the condition of a select holds, or does not.
+
+    Known of conditions that compare k with a number: `where(x > 0, x, 1)` is positive.
+    """
+    test = ctx.graph.nodes[node.inputs[0]]
+    if test.op not in _OPPOSITE or k not in test.inputs[:2]:
+        return x
+    op = test.op if holds else _OPPOSITE[test.op]
+    if test.inputs[1] == k:
+        op = _MIRRORED[op]
+    limit = ctx.graph.nodes[test.inputs[1 if test.inputs[0] == k else 0]]
+    if limit.op != "constant":
+        return x
+    value = float(limit["value"])  # type: ignore[arg-type]
+    low, high = x
+    if op in ("gt", "ge"):
+        low = np.maximum(low, np.nextafter(value, np.inf) if op == "gt" else value)
+    else:
+        high = np.minimum(high, np.nextafter(value, -np.inf) if op == "lt" else value)
+    return np.minimum(low, high), np.maximum(low, high)
+
+
+_OPPOSITE = {"lt": "ge", "le": "gt", "gt": "le", "ge": "lt"}
+_MIRRORED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
 
 
 def _between(ctx: Context, k: int, node: Node, x: Form, y: Form) -> Form:
@@ -404,9 +439,7 @@ def _convert(ctx: Context, k: int, node: Node, x: Form) -> Form:
     if node.type.kind == "bool":
         return _comparison(ctx, k, node)
     if node.type.kind == "int":
-        with np.errstate(invalid="ignore"):
-            low, high = np.trunc(low), np.trunc(high)
-        return interval((np.maximum(low, INT[0]), np.minimum(high, INT[1])))
+        return interval((np.trunc(low), np.trunc(high)))
     return x if not x.loops.any() else interval((low, high))
 
 

@@ -156,7 +156,7 @@ def balanced(S: np.ndarray, sweeps: int = 200) -> np.ndarray:
     for _ in range(sweeps):
         ratio = np.exp(2 * np.clip(x[:, None] - x, -300, 300)) * square
         rows, columns = ratio.sum(1), ratio.sum(0)
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             step = 0.25 * (np.log(columns) - np.log(rows))
         step = np.where(np.isfinite(step), step, 0.0)
         x += 0.7 * step
