@@ -7,7 +7,7 @@ parts see signals as they always do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -104,6 +104,39 @@ def _without_time(w: Walker, value: Value) -> Value:
     return value
 
 
+def coefficients_that_follow(
+    w: Walker, eqn: JaxprEqn, function: Callable[..., Any], own: int, x: Value, *rest: Value
+) -> Value:
+    """What a filter or a delay does whose settings follow a control: as if they were signals.
+
+    They get an axis for time, of length 1, where the signal has it.
+
+    Args:
+        w: The walker.
+        eqn: The equation, whose first operand is the signal.
+        function: (*settings, signal, axis) -> signal.
+        own: How many axes settings have before those of channels.
+        x: The signal.
+        *rest: The settings; a last one that the equation has not is a denominator of 1.
+    """
+    axis, aval = eqn.params["axis"], eqn.invars[0].aval
+    channels = without(aval.shape, axis)
+
+    def aligned(c: Any) -> Any:
+        missing = len(channels) - (c.ndim - own)
+        full = c.reshape(*c.shape[:own], *(1,) * missing, *c.shape[own:])
+        return jnp.expand_dims(full, own + axis)
+
+    def run(x: Any, *coefficients: Any) -> Any:
+        return function(*map(aligned, coefficients), x, axis)
+
+    avals = [aval, *(v.aval for v in eqn.invars[1 : 1 + len(rest)])]
+    if len(avals) <= len(rest):
+        avals.append(jax.ShapeDtypeStruct((1,), aval.dtype))  # a denominator of 1
+    with w.scope(w.label()), source_info_util.user_context(eqn.source_info.traceback):
+        return w.call(run, [x, *rest], avals)[0]
+
+
 def with_time(w: Walker, eqn: JaxprEqn, values: Sequence[Value]) -> list[Value]:
     """The values, those known ones that have a time axis as signals.
 
@@ -132,4 +165,4 @@ def check_rule(w: Walker, eqn: JaxprEqn) -> None:
         )
 
 
-__all__ = ["at_each_sample", "check_rule", "with_time"]
+__all__ = ["at_each_sample", "check_rule", "coefficients_that_follow", "with_time"]

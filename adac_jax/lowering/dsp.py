@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from adac_jax._compat import JaxprEqn, open_jaxpr, source_info_util
-from adac_jax.lowering.arrays import without
+from adac_jax._compat import JaxprEqn, open_jaxpr
+from adac_jax.lowering.controls import coefficients_that_follow
 from adac_jax.lowering.refusals import AHEAD
 from adac_jax.lowering.shifts import silenced
 from adac_jax.lowering.values import Controlled, Known, Signal, Unusable, Value
@@ -106,7 +105,7 @@ def _fir(w: Walker, eqn: JaxprEqn, x: Value, taps: Value) -> Value:
     axis, length = eqn.params["axis"], eqn.invars[0].aval.shape[eqn.params["axis"]]
     if isinstance(taps, Controlled):
         ones = Known(np.ones((1,)))
-        return _moving(w, eqn, moving_lfilter, 1, x, taps, ones)
+        return coefficients_that_follow(w, eqn, moving_lfilter, 1, x, taps, ones)
     k = _signal(w, x, axis)
     h = _over(w, taps, 1, w.builder.type(k).shape)
     return _result(w, w.add("fir", k, h), x, axis, length)
@@ -130,7 +129,7 @@ def _recursive(
                 "it begins with a state, but its coefficients or that state follow a control.",
                 "Start it from rest.",
             )
-        return [_moving(w, eqn, moving, own, x, *coefficients), _END]
+        return [coefficients_that_follow(w, eqn, moving, own, x, *coefficients), _END]
     k = _signal(w, x, axis)
     channels = w.builder.type(k).shape
     nodes = [_over(w, c, own, channels) for c in coefficients]
@@ -141,31 +140,6 @@ def _recursive(
 
 
 _END = Unusable("the state after the last sample has no meaning sample by sample.")
-
-
-def _moving(
-    w: Walker, eqn: JaxprEqn, function: Callable[..., Any], own: int, x: Value, *rest: Value
-) -> Value:
-    """A filter whose coefficients follow a control: as if they were signals, one recursion each.
-
-    They get an axis for time, of length 1, where the signal has it.
-    """
-    axis, aval = eqn.params["axis"], eqn.invars[0].aval
-    channels = without(aval.shape, axis)
-
-    def aligned(c: Any) -> Any:
-        missing = len(channels) - (c.ndim - own)
-        full = c.reshape(*c.shape[:own], *(1,) * missing, *c.shape[own:])
-        return jnp.expand_dims(full, own + axis)
-
-    def run(x: Any, *coefficients: Any) -> Any:
-        return function(*map(aligned, coefficients), x, axis)
-
-    avals = [aval, *(v.aval for v in eqn.invars[1 : 1 + len(rest)])]
-    if len(avals) <= len(rest):
-        avals.append(jax.ShapeDtypeStruct((1,), aval.dtype))  # a denominator of 1
-    with w.scope(w.label()), source_info_util.user_context(eqn.source_info.traceback):
-        return w.call(run, [x, *rest], avals)[0]
 
 
 @rule("lfilter")

@@ -146,9 +146,10 @@ def _while(w: Walker, eqn: JaxprEqn, *values: Value) -> list[Value]:
     condition, body = (open_jaxpr(eqn.params[key]) for key in ("cond_jaxpr", "body_jaxpr"))
     for _ in range(MOST_STEPS + 1):
         (goes_on,) = w.walk(*condition, [*asked, *carry])
-        if isinstance(goes_on, Signal):
+        if isinstance(goes_on, (Signal, Controlled)):
+            what = "signal" if isinstance(goes_on, Signal) else "control"
             raise w.refusal(
-                "how often it runs depends on a signal.",
+                f"how often it runs depends on a {what}.",
                 "Run it a fixed number of times, and keep what is found with jnp.where.",
             )
         decided = w.concrete(goes_on)

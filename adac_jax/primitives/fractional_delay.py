@@ -193,15 +193,16 @@ def fractional_delay(
     if samples.ndim == x.ndim:
         d = spread_lengths(samples, x, axis)
         base = jnp.asarray(offset, jnp.int32)
-        return _moving(x, d, base, order, method, minimum, maximum, axis)
+        return moving(x, d, base, order, method, minimum, maximum, axis)
     d = _broadcast(jnp, samples, channels)
     bounds = {"minimum": int(minimum), "maximum": int(maximum)}
     return fractional_delay_p.bind(x, d, whole=None, **bounds, **fixed)
 
 
-def _moving(
+def moving(
     x: Array, d: Array, base: Array, order: int, method: str, minimum: int, maximum: int, axis: int
 ) -> Array:
+    """Delays of as many axes as x, plus `base`: what `fractional_delay` is where d is a signal."""
     if method != "lagrange":
         raise ValueError(f"`method` (={method!r}) must be 'lagrange' where the delay is a signal.")
     whole, mu = parted(d, base, order, minimum, maximum)
@@ -277,6 +278,7 @@ __all__ = [
     "fractional_delay",
     "fractional_delay_p",
     "lagrange_taps",
+    "moving",
     "split_delay",
     "thiran_denominator",
 ]
