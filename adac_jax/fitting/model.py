@@ -12,6 +12,7 @@ from flax import nnx
 
 from adac_jax import nn
 from adac_jax.errors import AdacError
+from adac_jax.rates import by_parts
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,8 @@ class Room(nn.Module):
     Attributes:
         sample_rate: In Hz.
     """
+
+    at_rate = by_parts
 
     def __init__(self, structure: Structure, seed: int = 0) -> None:
         self.inputs, self.outputs = 1, structure.outputs

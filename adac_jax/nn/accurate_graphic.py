@@ -38,11 +38,16 @@ class AccurateGEQ(GraphicEqualiser):
 
     Attributes:
         commands: Level of each command; its parameter is in dB.
+        offsets: Level that is added to the filter gains, (bands + 3, *channels), or None: what a
+            derivation for another sample rate adds, so that the response is what it was between
+            the bands too (`adac_jax.at_rate`).
         bands: Where the filters are.
 
     Raises:
         ValueError: a value is out of its range or does not fit, or no band is left.
     """
+
+    offsets: Level | None = None
 
     def __init__(
         self,
@@ -124,4 +129,5 @@ class AccurateGEQ(GraphicEqualiser):
     def filter_gains(self) -> Array:
         """The filter gains that give the commands, in dB."""
         commands = self.commands.limited()
-        return designs.graphic_solver(self.bands).gains(commands, self.corrections)
+        gains = designs.graphic_solver(self.bands).gains(commands, self.corrections)
+        return gains if self.offsets is None else gains + self.offsets()

@@ -1,0 +1,16 @@
+"""Models at other sample rates than the one they were made for."""
+
+from adac_jax.rates.change import Change, Note, RateError, by_parts, rule, unchanged
+from adac_jax.rates.derive import Derived, at_rate, derive
+
+__all__ = [
+    "Change",
+    "Derived",
+    "Note",
+    "RateError",
+    "at_rate",
+    "by_parts",
+    "derive",
+    "rule",
+    "unchanged",
+]
