@@ -101,7 +101,7 @@ def in_faust(
     *,
     extreme: bool = False,
 ) -> Outputs:
-    """The emitted FAUST, compiled in this process; `extreme` numbers pass no guard, nor are zero."""
+    """The emitted FAUST, compiled in this process; `extreme` numbers pass and are not flushed."""
     source = faust.emit(program, guard=not extreme)
     COMPILED.add(source)
     flat = [np.asarray(x, float).reshape(length, x[0].size) for x in inputs]

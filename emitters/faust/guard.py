@@ -2,9 +2,10 @@
 
 A sample that is no number, infinite, or 2^20 and more (120 dB above full scale) becomes zero where
 it enters; all others pass with every bit. Behind that, what is linear, stable and fixed stays
-finite. What is not can make such numbers of good ones (the logarithm of less than zero, an
-unstable cubic), so a loop that is not linear, or hears what may be no number, is guarded where it
-goes back, and a recursive filter where it takes in such a signal.
+finite, and so does a loop that grows by a constant a sample at most. What else there is can make
+such numbers of good ones (the logarithm of less than zero, an unstable cubic), so other loops, and
+those that hear what may be no number, are guarded where they go back, and recursive filters where
+they take in such a signal.
 
 The comparisons are strict, two, and choose the sample where they hold: libfaust tells LLVM that
 there are no NaNs, and so may those who compile its C++, after which `abs(x) <= limit` holds of one,
@@ -14,12 +15,13 @@ whether the compiler minds NaN or not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from emitters.faust.growth import least, runs_away
 from ir.cycles import components, is_loop
-from ir.graph import Graph, Node
+from ir.graph import Graph, Node, Program
 from ir.ops import OPS
 
 HELPERS = {
@@ -36,10 +38,11 @@ finite(x) = select2((x > -18446744073709551616.0) & (x < 18446744073709551616.0)
 """Definitions in FAUST."""
 
 RISKY = frozenset(
-    {"sqrt", "rsqrt", "log", "log1p", "exp", "exp2", "expm1", "tan", "asin", "acos", "sinh", "cosh"}
-    | {"acosh", "atanh", "pow", "rem", "div"}
+    {"log1p", "exp", "exp2", "expm1", "tan", "asin", "acos", "sinh", "cosh", "acosh", "atanh"}
+    | {"pow", "rem"}
 )
-"""Operations that can make NaN or infinity of finite numbers; `integer_pow` where it divides."""
+"""Operations that can make NaN or infinity of finite numbers, besides those that need a positive
+one, and `integer_pow` where it divides."""
 LINEAR = frozenset(
     {"add", "sub", "neg", "sum", "delay", "fir", "iir", "sos", "reshape", "transpose", "broadcast"}
     | {"slice", "concatenate", "take"}
@@ -62,19 +65,19 @@ class Guards:
     filters: frozenset[int] = frozenset()
 
 
-def guards(graph: Graph) -> Guards:
+def guards(program: Program) -> Guards:
     """Finds what needs guards inside, given that all inputs are guarded."""
+    graph = program.graph
     fixed = _fixed(graph)
     edges = _edges(graph)
     loops = [g for g in components(range(len(graph.nodes)), edges) if is_loop(g, edges)]
-    wild = _wild(graph, fixed)
+    wild = _wild(program, fixed)
     guarded: set[int] = set()
     for group in loops:
         members = set(group)
         hears = {s for k in group for s in graph.nodes[k].inputs} | members
-        if not wild.isdisjoint(hears) or not all(
-            _is_linear(graph.nodes[k], members, fixed) for k in group
-        ):
+        linear = all(_is_linear(graph.nodes[k], members, fixed) for k in group)
+        if not wild.isdisjoint(hears) or (not linear and runs_away(program, group)):
             guarded |= members
     filters = (k for k, node in graph if node.op in ("iir", "sos") and node.inputs[0] in wild)
     return Guards(frozenset(guarded), frozenset(filters))
@@ -97,14 +100,15 @@ def _fixed(graph: Graph) -> set[int]:
     return found
 
 
-def _wild(graph: Graph, fixed: set[int]) -> set[int]:
+def _wild(program: Program, fixed: set[int]) -> set[int]:
     """Real signals that may be no number although all inputs are."""
+    graph, low = program.graph, least(program)
     found: set[int] = set()
     readers: dict[int, list[int]] = {}
     for k, node in graph:
         for s in node.inputs:
             readers.setdefault(s, []).append(k)
-    work = [k for k, node in graph if k not in fixed and _is_risky(node, fixed)]
+    work = [k for k, node in graph if k not in fixed and _is_risky(node, low)]
     while work:
         k = work.pop()
         node = graph.nodes[k]
@@ -116,9 +120,14 @@ def _wild(graph: Graph, fixed: set[int]) -> set[int]:
     return found
 
 
-def _is_risky(node: Node, fixed: set[int]) -> bool:
+def _is_risky(node: Node, low: Mapping[int, float]) -> bool:
+    """Whether an operation can make what is no number of numbers that are no lower than `low`."""
+    if node.op in ("log", "rsqrt"):
+        return low[node.inputs[0]] <= 0
+    if node.op == "sqrt":
+        return low[node.inputs[0]] < 0
     if node.op == "div":
-        return node.type.kind == "real" and node.inputs[1] not in fixed
+        return node.type.kind == "real" and low[node.inputs[1]] <= 0
     return node.op in RISKY or (node.op == "integer_pow" and node.int("exponent") < 0)
 
 

@@ -127,7 +127,7 @@ def emit(program: Program, guard: bool = True) -> str:
     opened = open_loops(program.graph)
     graph = verify(opened.graph)
     writer = Writer()
-    inside = guards(program.graph) if guard else Guards()
+    inside = guards(program) if guard else Guards()
     atoms: dict[int, Atoms] = {}
     arguments = _arguments(graph, writer, atoms, opened.ports)
     # Opened, the graph has no cycle, so each node can follow all it reads, through delays too.
