@@ -431,7 +431,8 @@ def test_verification_sees_a_knob_that_is_wired_wrongly():
 
 def test_a_model_that_sounds_by_itself_is_held_to_its_graph():
     def model(x):
-        return x + control("level", 0.5, 0, 1) * adac_jax.sine(440.0, x, sample_rate=48000.0)
+        tone = adac_jax.sine(adac_jax.phasor(440.0, x, sample_rate=48000.0))
+        return x + control("level", 0.5, 0, 1) * tone
 
     report = adac_jax.verify(model, inputs=1, seconds=0.1)
     assert report.passed

@@ -21,7 +21,7 @@ from adac_jax._compat import (
 )
 from adac_jax.errors import AdacError, DelayFreeLoopError, IRError, RefusedError
 from adac_jax.lowering.source import calling_line
-from adac_jax.lowering.values import Known, Signal, Value
+from adac_jax.lowering.values import Known, Signal, Unusable, Value
 from adac_jax.lowering.walker import Walker
 from adac_jax.primitives.composite import (
     batch_size,
@@ -116,6 +116,7 @@ def _run(
         elif isinstance(result, Known):
             answer.append(jnp.asarray(result.value))
         else:
+            assert isinstance(result, Unusable)
             raise RefusedError("feedback", result.reason)
     return answer
 
