@@ -27,11 +27,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one process a core
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import numpy as np
-from adversarial_case import Loop, peak
-from adversarial_loops import make, sample
+from adversarial_case import Loop, peak  # pyright: ignore[reportMissingImports]
+from adversarial_loops import make, sample  # pyright: ignore[reportMissingImports]
 from rich.console import Console
 from rich.table import Table
-from stability_judge import falsehoods, judge
+from stability_judge import falsehoods, judge  # pyright: ignore[reportMissingImports]
 
 import ir
 from ir.certificate import Certificate, certify
@@ -174,7 +174,7 @@ def graphic() -> ir.Program:
 
     m = adac_jax.nn.mutually_prime_delays(32, 960, 4800)
     times = np.geomspace(3.0, 0.5, 12)
-    eq = adac_jax.nn.AccurateGEQ.from_t60(times, m, sample_rate=RATE)
+    eq = adac_jax.nn.AccurateGEQ.from_t60(times, m, lowest=22.0, sample_rate=RATE)
     return adac_jax.trace(adac_jax.nn.FDN(m, absorption=eq, rngs=nnx.Rngs(1))).program
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 
+import adversarial_controls  # noqa: F401
 import adversarial_fuzz  # noqa: F401
 import adversarial_linear  # noqa: F401
 import adversarial_nonlinear  # noqa: F401

@@ -97,11 +97,20 @@ def attack(
 
 
 def _types(program: ir.Program) -> list[ir.Type]:
-    return [program.graph.nodes[k].type for k in program.graph.inputs]
+    """The inputs, and then a number for each knob."""
+    types = [program.graph.nodes[k].type for k in program.graph.inputs]
+    return types + [ir.Type()] * len(program.graph.controls)
+
+
+def _step(machine: Machine, types: Sequence[ir.Type], flat: Array) -> list[Array]:
+    """One sample with rows of numbers (channels and knobs, copies) for inputs and knobs."""
+    knobs = len(machine.knobs)
+    parts = _given(types, flat)
+    machine.positions[:] = parts[len(parts) - knobs :] if knobs else machine.positions
+    return machine.step(*parts[: len(parts) - knobs])
 
 
 def _given(types: Sequence[ir.Type], flat: Array) -> list[Array]:
-    """Rows of numbers as inputs: (channels, copies) -> one array an input."""
     out, at = [], 0
     for type_ in types:
         part = flat[at : at + type_.size].reshape(*type_.shape, flat.shape[-1])
@@ -134,7 +143,7 @@ def _common(program: ir.Program, watch: _Watch, rng: np.random.Generator, effort
              np.sin(2 * np.pi * cycle)],
             np.where(t > length // 2, 0.0, sign),
         )  # fmt: skip
-        if watch.look(machine, machine.step(*_given(types, flat)), "common signals"):
+        if watch.look(machine, _step(machine, types, flat), "common signals"):
             return True
     return False
 
@@ -153,7 +162,7 @@ def _breed(program: ir.Program, watch: _Watch, rng: np.random.Generator, effort:
         length = 400 if turn < rounds - 1 else int(2500 * effort)
         for t in range(length):
             flat = genes[t % periods, :, columns].T
-            if watch.look(machine, machine.step(*_given(types, flat)), "periodic patterns"):
+            if watch.look(machine, _step(machine, types, flat), "periodic patterns"):
                 return True
         parents = np.argsort(-machine.energy())[: copies // 4]
         chosen = parents[rng.integers(0, len(parents), copies)]
@@ -186,7 +195,7 @@ def _beam(program: ir.Program, watch: _Watch, rng: np.random.Generator, effort: 
             flat = np.tile(corners, kept)
         else:
             flat = rng.choice([-1.0, 1.0], (count, copies))
-        if watch.look(machine, machine.step(*_given(types, flat)), "beam"):
+        if watch.look(machine, _step(machine, types, flat), "beam"):
             return True
         # A little noise in the score keeps copies of equal energy apart.
         score = np.log(machine.energy() + 1e-300) + 0.02 * rng.normal(size=copies)

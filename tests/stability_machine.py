@@ -38,6 +38,8 @@ class Machine:
         self.steps: list[tuple[int, Callable[..., Any], tuple[int, ...]]] = []
         self.after: list[Callable[[], None]] = []
         self.inputs = [(k, self.graph.nodes[k].int("index")) for k in self.graph.inputs]
+        self.knobs = sorted(self.graph.controls)
+        self.positions = np.zeros((len(self.knobs), copies))
         fixed: set[int] = set()
         for k in order(self.graph):
             node = self.graph.nodes[k]
@@ -47,6 +49,9 @@ class Machine:
             elif node.op == "constant":
                 self.values[k] = np.asarray(node["value"], DTYPES[node.type.kind])[..., None]
             elif node.op == "input":
+                continue
+            elif node.op == "control":
+                self.steps.append((k, self._control(node), ()))
                 continue
             elif OPS[node.op].family == "time":
                 self.steps.append((k, self._over_time(k, node), ()))
@@ -62,7 +67,10 @@ class Machine:
             fixed.add(k)
 
     def step(self, *inputs: Array) -> list[Array]:
-        """One sample: inputs (*channels, copies), outputs the same."""
+        """One sample: inputs (*channels, copies), outputs the same.
+
+        Knobs stand where `positions` says, (knobs, copies), from -1 (least) to 1 (greatest).
+        """
         values = self.values
         for k, index in self.inputs:
             values[k] = inputs[index]
@@ -108,6 +116,22 @@ class Machine:
     def _flat(self, k: int, size: int) -> Array:
         value = self.values[k]
         return np.broadcast_to(value.reshape(size, value.shape[-1]), (size, self.copies))
+
+    def _control(self, node: Node) -> Callable[[], Array]:
+        low, high, first, step = (
+            float(node[key]) for key in ("minimum", "maximum", "default", "step")  # type: ignore
+        )
+        n = self.knobs.index(node.text("name"))
+        state = np.full(self.copies, first)
+        self.state.append(state)
+        self.real.append(False)
+
+        def follow() -> Array:
+            target = low + (high - low) * (self.positions[n] + 1) / 2
+            state[...] = state + np.clip(target - state, -step, step)
+            return state.copy()
+
+        return follow
 
     def _over_time(self, k: int, node: Node) -> Callable[[], Array]:
         if node.op in ("delay", "variable_delay"):
