@@ -16,8 +16,9 @@ from adac_jax.checkpoints import load_weights
 from adac_jax.command_line import ShowTraceback, fail, list_files, run
 from adac_jax.errors import AdacError
 from adac_jax.exporting import KNOWN, Exported, Precision, export, file_stem
-from adac_jax.loading import load
+from adac_jax.loading import load, remade
 from adac_jax.presets import hall
+from adac_jax.rates.hosts import hosted
 from adac_jax.table import table
 from adac_jax.tracing import Latency
 from ir import Program
@@ -40,6 +41,10 @@ EPILOG = """
   Export a function of mono audio from an installed package:
 
     python -m adac_jax.export mypackage.effects:widen --inputs 1 --out out/widen
+
+  Export a reverb that was made for 48 kHz for hosts at two other rates:
+
+    python -m adac_jax.export --host-rate 44100 --host-rate 96000 --out out/hall
 
   Verify and emit again what somebody sent as IR:
 
@@ -77,6 +82,16 @@ def command(
     sample_rate: Annotated[
         float | None,
         typer.Option(min=1, help="Hertz; the model's own, or 48000, if not given."),
+    ] = None,
+    host_rate: Annotated[
+        list[float] | None,
+        typer.Option(
+            min=8000,
+            max=768_000,
+            metavar="HERTZ",
+            help="Rate of the host that will run the FAUST: the model, made for another one, is "
+            "derived for it. May be given more than once: then each rate gets a folder OUT/HERTZ.",
+        ),
     ] = None,
     name: Annotated[
         str | None,
@@ -130,25 +145,36 @@ def command(
     try:
         with errors.status("loading") as status:
             found = _model(model, weights, sample_rate)
-            exported = export(
-                found,
-                out,
-                name=_name(model, found) if name is None else name,
-                inputs=inputs,
-                sample_rate=sample_rate,
-                seconds=seconds,
-                precision=precision,
-                latency=_latency(latency),
-                listen_to=listen,
-                controls=_positions(control or [], listen),
-                keep_failed=keep_failed,
-                trusted=not isinstance(found, Program),
-                stage=status.update,
-                warn=lambda text: _warn(errors, text),
-            )
+            remake = remade(model) if model and host_rate and not weights else None
+            rates = {"sample_rate": sample_rate, "remake": remake}
+            exported = [
+                (
+                    one,
+                    export(
+                        one.model,
+                        one.folder,
+                        name=_name(model, found) if name is None else name,
+                        inputs=inputs,
+                        sample_rate=None if host_rate else sample_rate,
+                        seconds=seconds,
+                        precision=precision,
+                        latency=_latency(latency),
+                        listen_to=listen,
+                        controls=_positions(control or [], listen),
+                        keep_failed=keep_failed,
+                        trusted=not isinstance(found, Program),
+                        stage=status.update,
+                        warn=lambda text: _warn(errors, text),
+                    ),
+                )
+                for one in hosted(found, host_rate or [], out, **rates)
+            ]
     except KNOWN as error:
         fail(errors, error, show_traceback)
-    _show(console, exported)
+    for one, result in exported:
+        _show(console, result)
+        if one.derived is not None:
+            console.print(one.derived.summary(), highlight=False, soft_wrap=True)
 
 
 def _model(text: str | None, weights: Path | None, sample_rate: float | None) -> Any:

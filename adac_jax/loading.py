@@ -60,6 +60,24 @@ def load(text: str, *, sample_rate: float | None = None) -> Any:
     return _at_rate(text, model, sample_rate, "let its factory take `sample_rate`")
 
 
+def remade(text: str) -> Callable[[float], Any] | None:
+    """What makes the model that a text names for a sample rate, if its class or factory takes one.
+
+    Raises:
+        AdacError: as `load`.
+    """
+    target, colon, attribute = text.rpartition(":")
+    if not colon or text.endswith(interop.SUFFIXES):
+        return None
+    module = _from_file(Path(target)) if target.endswith(".py") else _from_package(target)
+    found = _attribute(module, target, attribute)
+    if isinstance(found, (nnx.Module, Program)) or not callable(found):
+        return None
+    if "sample_rate" not in _parameters(found) or _required(text, found) - {"rngs", "sample_rate"}:
+        return None
+    return lambda rate: load(text, sample_rate=rate)
+
+
 def load_program(path: Path, sample_rate: float | None = None) -> Program:
     """The program in an IR file, if it is of a size that can be verified.
 

@@ -46,6 +46,17 @@ class Derived:
         found = (n.error_db for n in self.notes if n.error is None and n.error_db is not None)
         return max(found, default=0.0)
 
+    def summary(self) -> str:
+        """One line for people."""
+        text = f"derived for {self.new:g} Hz from {self.old:g} Hz"
+        loops = [n for n in self.notes if n.error is not None]
+        plain = [n for n in self.notes if n.error is None and n.error_db is not None]
+        if loops:
+            text += f"; reverberation times within {100 * self.error:.2f} % by design"
+        if plain:
+            text += f"; responses within {self.error_db:.2f} dB"
+        return text
+
 
 def derive(model: Any, sample_rate: float, *, model_rate: float | None = None) -> Derived:
     """As `at_rate`, with a record of what was done.
@@ -131,14 +142,20 @@ def _rate_of(model: nnx.Module, given: float | None) -> float:
         if rate != expected:
             said = f"`model_rate` is {given:g} Hz" if given is not None else "others for another"
             raise AdacError(f"The part {path!r} was made for {rate:g} Hz, but {said}.")
-    if given is not None:
-        return float(given)
-    if not stated:
+    found = given or next(iter(stated.values()), None)
+    if found is None:
         raise AdacError(
             f"The model {type(model).__name__} does not say for which sample rate it was made; "
             "give `model_rate` in hertz."
         )
-    return next(iter(stated.values()))
+    return float(found)
+
+
+def stated_rate(model: Any) -> float | None:
+    """The rate in Hz that a model or one of its parts says it was made for, if any does."""
+    if not isinstance(model, nnx.Module):
+        return getattr(model, "sample_rate", None)
+    return next((rate for _, rate in _stated(model)), None)
 
 
 def _stated(model: nnx.Module) -> Iterator[tuple[str, float]]:

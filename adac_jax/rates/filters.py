@@ -161,7 +161,7 @@ def _accurate(
 
 
 def refined(module: Any, level: Level, wanted: np.ndarray, f: np.ndarray, change: Change) -> None:
-    """Moves the gains of an equaliser, in place, to where its response is nearest to the wanted one.
+    """Moves an equaliser's gains, in place, to where its response is nearest to what is wanted.
 
     Gauss-Newton steps in dB, weighted by the tolerance, each line for itself; lines that share a
     parameter share the mean of what they ask for. A ridge keeps gains that no frequency feels.
