@@ -161,8 +161,23 @@ def _fastest(system: System, worst: Callable[[float], float], gain: float) -> fl
     return low
 
 
+Solve = Callable[[list[int], np.ndarray, np.ndarray], np.ndarray]
+"""(lanes that hear each other, gains of all lanes, what enters them) -> what they carry."""
+
+
 def _returns(
     system: System, measure: _Energy, each: np.ndarray, lanes: np.ndarray, weight: float
+) -> np.ndarray:
+    return returns_of(system, measure.groups, measure.solve, each, lanes, weight)
+
+
+def returns_of(
+    system: System,
+    groups: Sequence[list[int]],
+    solve: Solve,
+    each: np.ndarray,
+    lanes: np.ndarray,
+    weight: float,
 ) -> np.ndarray:
     """|w_a| at most: lanes that hear each other are solved together, the rest follows."""
     entering = system.outside * weight
@@ -177,13 +192,13 @@ def _returns(
     heads = [lane[0] for lane in system.lanes]
     between = system.between
     v = np.zeros(len(system.lanes))
-    looped = {tuple(group) for group in measure.groups}
+    looped = {tuple(group) for group in groups}
     for group in system.blocks:
         with np.errstate(invalid="ignore"):
             heard = between[group] * (lanes * v + own)
         outside = entering[heads][group] + np.where(between[group] > 0, heard, 0.0).sum(1)
         if tuple(group) in looped:
-            solved = measure.solve(group, lanes, outside)
+            solved = solve(group, lanes, outside)
             inner = between[np.ix_(group, group)] * lanes[group]
             for _ in range(REFINEMENTS):
                 if not np.isfinite(solved).all():

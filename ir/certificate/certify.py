@@ -65,7 +65,7 @@ def _form(program: Program, k: int, forms: dict[int, Form], tolerance: float) ->
         return _input(node)
     if node.op == "control":
         return interval((np.float64(node["minimum"]), np.float64(node["maximum"])))  # type: ignore
-    context = Context(program.graph, Mode(tolerance=tolerance))
+    context = Context(program.graph, Mode(tolerance=tolerance), outside=forms)
     try:
         return evaluate(context, k, node, [forms[s] for s in node.inputs])
     except UnprovenError:

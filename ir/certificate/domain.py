@@ -51,6 +51,41 @@ PARTIAL: dict[str, Callable[[Node, Interval, Interval], str]] = {
 }
 
 
+def guarded(graph: Graph, k: int) -> float:
+    """A least absolute value of `where(|d| < e, c, d)`, min(e, |c|); of anything else, 0.
+
+    In place of d there may be |a| + |b| where d is a - b.
+    """
+    nodes = graph.nodes
+    node = nodes[k]
+    if node.op in ("reshape", "broadcast", "transpose"):
+        return guarded(graph, node.inputs[0])
+    if node.op != "select":
+        return 0.0
+    test = nodes[node.inputs[0]]
+    if test.op not in ("lt", "le", "gt", "ge") or nodes[test.inputs[1]].op != "constant":
+        return 0.0
+    near, far = node.inputs[1:] if test.op in ("lt", "le") else node.inputs[:0:-1]
+    size, other = nodes[test.inputs[0]], nodes[near]
+    if size.op != "abs" or not _as_large(graph, far, size.inputs[0]) or other.op != "constant":
+        return 0.0
+    limit, value = (abs(float(nodes[i]["value"])) for i in (test.inputs[1], near))  # type: ignore
+    return min(limit, value)
+
+
+def _as_large(graph: Graph, k: int, d: int) -> bool:
+    """Whether node k has at least the absolute value of node d."""
+    if k == d:
+        return True
+    sum_, difference = graph.nodes[k], graph.nodes[d]
+    if sum_.op != "add" or difference.op != "sub":
+        return False
+    parts = [graph.nodes[i] for i in sum_.inputs]
+    return all(p.op == "abs" for p in parts) and sorted(p.inputs[0] for p in parts) == sorted(
+        difference.inputs
+    )
+
+
 def failure(graph: Graph, k: int, ranges: Sequence[Interval]) -> str:
     """Why node k may give no number for inputs in those ranges; empty if it always gives one."""
     node = graph.nodes[k]
@@ -63,7 +98,9 @@ def failure(graph: Graph, k: int, ranges: Sequence[Interval]) -> str:
         slack = np.where(np.isfinite(slack), slack, 0.0)
         if (ranges[0][0] < low - slack).any() or (ranges[0][1] > high + slack).any():
             return f"the argument of {node.op} may leave {low:g} to {high:g}"
-    if node.op in PARTIAL:
+    if node.op == "div" and guarded(graph, node.inputs[1]):
+        pass
+    elif node.op in PARTIAL:
         found = PARTIAL[node.op](node, ranges[0], ranges[1])
         if found:
             return found

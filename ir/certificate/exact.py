@@ -392,7 +392,7 @@ def _looked_at(
             kappa = loose + _frobenius(rest) + _frobenius(moved)
         kappa = np.where(np.isfinite(kappa), kappa, np.inf)
         sign, _ = np.linalg.slogdet(G)
-        found.append((kappa, np.angle(sign), size / np.maximum(1 - kappa, 1e-300)))
+        found.append((kappa, np.angle(sign), size / np.maximum(1 - kappa, 1e-9)))
     return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))  # type: ignore
 
 

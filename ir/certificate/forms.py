@@ -13,6 +13,7 @@ rule an operation serves both: ranges of signals, and the linear fractional form
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,10 +42,14 @@ class UnprovenError(IRError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Form:
-    """c ± r, each of shape (1 + atoms, *channels); row 0 is what does not depend on atoms."""
+    """c ± r, each of shape (1 + atoms, *channels); row 0 is what does not depend on atoms.
+
+    `span`, if there, is the range of row 0, which may be bounded on one side only.
+    """
 
     c: np.ndarray
     r: np.ndarray
+    span: Interval | None = None
 
     @property
     def atoms(self) -> int:
@@ -71,6 +76,8 @@ class Form:
     @property
     def base(self) -> Interval:
         """The range of what does not depend on atoms."""
+        if self.span is not None:
+            return self.span
         return self.c[0] - self.r[0], self.c[0] + self.r[0]
 
     def wide(self, atoms: int) -> Form:
@@ -84,6 +91,8 @@ class Form:
         """A scalar as a whole shape."""
         if self.shape == shape:
             return self
+        if self.span is not None:
+            return interval(tuple(np.broadcast_to(b, shape) for b in self.span))
         full = (len(self.c), *shape)
         lead = (len(self.c), *(1,) * (len(shape) - len(self.shape)), *self.shape)
         return Form(
@@ -93,6 +102,8 @@ class Form:
     def taken(self, index: np.ndarray) -> Form:
         """Channels by their flat positions, in the shape of `index`."""
         rows = len(self.c)
+        if self.span is not None:
+            return interval(tuple(b.ravel()[index] for b in self.span))
         return Form(self.c.reshape(rows, -1)[:, index], self.r.reshape(rows, -1)[:, index])
 
     def without_base(self) -> Form:
@@ -102,15 +113,15 @@ class Form:
         return Form(c, r)
 
 
-def interval(bounds: Interval) -> Form:
-    """A form without atoms; infinite bounds stay infinite."""
+def interval(bounds: Sequence[np.ndarray]) -> Form:
+    """A form without atoms, of (least, greatest) values."""
     low, high = np.broadcast_arrays(*(np.asarray(b, float) for b in bounds))
     same = low == high
     with np.errstate(invalid="ignore", over="ignore"):
         middle = np.where(np.isfinite(low) & np.isfinite(high), 0.5 * low + 0.5 * high, 0.0)
         radius = np.maximum(high - middle, middle - low)
         radius = np.where(same, 0.0, radius * (1 + 4 * EPS))
-    return Form(np.where(same, low, middle)[None], radius[None])
+    return Form(np.where(same, low, middle)[None], radius[None], (low, high))
 
 
 def exactly(value: np.ndarray) -> Form:
@@ -224,9 +235,14 @@ class Context:
     """The atoms that a loop's forms refer to, and what is known of its signals."""
 
     def __init__(
-        self, graph: Graph, mode: Mode, reachable: dict[int, Interval] | None = None
+        self,
+        graph: Graph,
+        mode: Mode,
+        reachable: dict[int, Interval] | None = None,
+        outside: Mapping[int, Form] | None = None,
     ) -> None:
         self.graph, self.mode, self.reachable = graph, mode, reachable or {}
+        self.outside = outside or {}
         self.atoms: list[Atoms] = []
         self.count = 0
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ir.certificate import exact
+from ir.certificate import exact, moving
 from ir.certificate.bounds import Bounds, by_energy, by_peaks, by_poles
 from ir.certificate.domain import failure
 from ir.certificate.forms import Context, Form, Mode, UnprovenError, interval
@@ -86,7 +86,7 @@ class _Attempt:
                     return self._stable(system, found, method)
             if system.linear:
                 return self._linear(system)
-        for step in (self._within_ranges, self._saturating):
+        for step in (self._in_motion, self._within_ranges, self._saturating):
             found = step()
             if found is not None:
                 return found
@@ -107,6 +107,22 @@ class _Attempt:
             low, high = INT if node.type.kind == "int" else (0.0, 1.0)
             ranges[k] = np.full(node.shape, low), np.full(node.shape, high)
         return Found(self._proof("stable", "integers of 32 bits, which wrap"), ranges)
+
+    def _in_motion(self) -> Found | None:
+        """Coefficients that are functions of a few numbers, which may move as they like."""
+        loop = moving.family(
+            self.graph, self.group, self.sequence, self.outside, self.static, self.tolerance
+        )
+        try:
+            found = None if loop is None else moving.prove(loop)
+        except UnprovenError as error:
+            self.stopped = self.stopped or error
+            return None
+        if found is None:
+            return None
+        system, bounds = found
+        names = ", ".join(label(self.graph, k) for k in loop.roots)  # type: ignore[union-attr]
+        return self._stable(system, bounds, f"one scaling for all motions of {names}")
 
     # -- Nonlinear --------------------------------------------------------------------------------
 
@@ -343,7 +359,7 @@ def static_ranges(
         known[k] = np.full(node.shape, low), np.full(node.shape, high)
     members = set(sequence)
     for _ in range(PASSES):
-        context = Context(graph, Mode())
+        context = Context(graph, Mode(), outside=outside)
         for k in sequence:
             node = graph.nodes[k]
             inputs = [interval(known[s]) if s in members else outside[s] for s in node.inputs]

@@ -7,7 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from ir.certificate import filters
+from ir.certificate.domain import guarded
 from ir.certificate.forms import (
+    EPS,
     Context,
     Form,
     UnprovenError,
@@ -56,10 +58,99 @@ def evaluate(ctx: Context, k: int, node: Node, inputs: list[Form | None]) -> For
     """The form of a node."""
     if all(x is not None and x.fixed for x in inputs) and inputs and node.op in PER_SAMPLE:
         return _folded(ctx, node, [x for x in inputs if x is not None])
-    found = RULES[node.op](ctx, k, node, *inputs)
+    found = _without_atoms(ctx, node, inputs)
+    if found is None:
+        found = RULES[node.op](ctx, k, node, *inputs)
     if node.type.kind == "int":
         return _wrapped(found)
     return found
+
+
+def _without_atoms(ctx: Context, node: Node, inputs: list[Form | None]) -> Form | None:
+    """Sums and products of ranges, which forms would take the middle of."""
+    if node.op not in ("add", "sub", "mul", "neg") or any(x is None or x.atoms for x in inputs):
+        return None
+    ranges = [x.base for x in inputs if x is not None]
+    if node.op == "neg":
+        return interval((-ranges[0][1], -ranges[0][0]))
+    fraction = _fraction(ctx, node) if node.op == "sub" and node.type.kind == "real" else None
+    if fraction is not None:
+        return interval(fraction)
+    if node.op == "mul" and node.inputs[0] == node.inputs[1]:
+        return None
+    low, high = binary(node, *ranges)
+    if node.op == "mul" and node.type.kind == "real":
+        low = low - ctx.mode.tolerance * np.abs(np.where(np.isfinite(low), low, 0))
+        high = high + ctx.mode.tolerance * np.abs(np.where(np.isfinite(high), high, 0))
+    return interval(_as(node, (low, high)))
+
+
+def _fraction(ctx: Context, node: Node) -> Interval | None:
+    """The range of d + c - (floor(d + o) + n), which is c - o - n and up to one more."""
+    base, shift = _whole_part(ctx, node.inputs[1])
+    if base is None:
+        return None
+    inner, offset = _offset(ctx, ctx.graph.nodes[base].inputs[0])
+    outer, added = _offset(ctx, node.inputs[0])
+    if inner != outer:
+        return None
+    low = added - offset - shift
+    slack = 4 * EPS * (np.abs(added) + np.abs(offset) + np.abs(shift))
+    size = 4 * EPS * np.max(np.abs(_base(ctx, outer)), initial=0.0)
+    if not np.isfinite(size):
+        return None
+    slack = slack + np.where(slack > 0, size, 0.0)
+    return _as(node, (low - slack, low + 1 + slack))
+
+
+def _base(ctx: Context, k: int) -> Interval:
+    form = ctx.outside.get(k)
+    nothing = np.float64(-np.inf), np.float64(np.inf)
+    return nothing if form is None or form.atoms else form.base
+
+
+def _offset(ctx: Context, k: int) -> tuple[int, np.ndarray]:
+    """A node as another one and known numbers that are added to it."""
+    total = np.zeros(())
+    while True:
+        node = ctx.graph.nodes[k]
+        if node.op not in ("add", "sub"):
+            return k, total
+        forms = [ctx.outside.get(s) for s in node.inputs]
+        second, first = (f is not None and f.fixed for f in (forms[1], forms[0]))
+        if second:
+            total = total + (1 if node.op == "add" else -1) * forms[1].c[0]  # type: ignore
+            k = node.inputs[0]
+        elif first and node.op == "add":
+            total = total + forms[0].c[0]  # type: ignore[union-attr]
+            k = node.inputs[1]
+        else:
+            return k, total
+
+
+def _whole_part(ctx: Context, k: int) -> tuple[int | None, np.ndarray]:
+    """The floor of which a node is made, and what is added; clips that never act are passed."""
+    total = np.zeros(())
+    while True:
+        k, more = _offset(ctx, k)
+        total = total + more
+        node = ctx.graph.nodes[k]
+        if node.op == "floor":
+            return k, total
+        if node.op == "convert" and node.type.kind != "bool":
+            k = node.inputs[0]
+        elif node.op in ("maximum", "minimum"):
+            bounds = [_base(ctx, s) for s in node.inputs]
+            # Which side always wins.
+            sides = bounds if node.op == "maximum" else [(-b[1], -b[0]) for b in bounds]
+            if (sides[0][0] >= sides[1][1]).all():
+                k = node.inputs[0]
+            elif (sides[1][0] >= sides[0][1]).all():
+                k = node.inputs[1]
+            else:
+                return None, total
+        else:
+            return None, total
 
 
 KINDS = {"real": np.float64, "int": np.int64, "bool": np.bool_}
@@ -143,10 +234,16 @@ def _div(ctx: Context, k: int, node: Node, x: Form, y: Form) -> Form:
         gain = np.broadcast_to(1 / y.c[0], node.shape)
         return times(x.spread(node.shape), gain, max(ctx.mode.tolerance, 2.0**-52))
     ranges = _ranges(ctx, node, (x, y))
-    if not x.loops.any() or node.type.kind == "int":
+    if node.type.kind == "int":
         return interval(_as(node, binary(node, *ranges)))
+    low, high = reciprocal(ranges[1])
+    least = guarded(ctx.graph, node.inputs[1])
+    away = 1 / least if least else np.inf
+    inverse = np.maximum(low, -away), np.minimum(high, away)
+    if not x.loops.any():
+        return interval(_as(node, product(ranges[0], inverse)))
     why = "it divides by a signal that is not known to stay away from zero"
-    return ctx.scaled(k, node, x, reciprocal(ranges[1]), why)
+    return ctx.scaled(k, node, x, inverse, why)
 
 
 @rule("einsum")

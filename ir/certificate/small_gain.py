@@ -101,25 +101,26 @@ def scale(
     S, W = C * gains, R * gains
     if len(S) == 1:
         return np.ones(1), float(np.abs(S[0, 0]) + W[0, 0]) * (1 + 4 * UNIT)
-    if known is not None and (value := norm(*_applied(known, S, W))) < 1:
+    if known is not None and (value := norm(*applied(known, S, W))) < 1:
         return known, value
     least = _radius(S)
     best: tuple[np.ndarray, float] = np.ones(len(S)), np.inf
     for d in _candidates(C, S, np.abs(S) + W, gains):
-        value = norm(*_applied(d, S, W))
+        value = norm(*applied(d, S, W))
         if value < best[1]:
             best = d, value
         if best[1] <= least * ENOUGH:
             return best
     if known is None and best[1] >= 1 and len(S) <= REFINED:
         d = _descend(S, best[0])
-        value = norm(*_applied(d, S, W))
+        value = norm(*applied(d, S, W))
         if value < best[1]:
             best = d, value
     return best
 
 
-def _applied(d: np.ndarray, S: np.ndarray, W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def applied(d: np.ndarray, S: np.ndarray, W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """D (S ± W) D^-1, with what rounding adds."""
     ratio = d[:, None] / d
     # The ratio is rounded twice, the product once.
     scaled = ratio * S
@@ -181,25 +182,45 @@ def _positive(A: np.ndarray) -> np.ndarray | None:
     return x if np.isfinite(x).all() and x.min() > 1e-250 else None
 
 
+def scale_all(Cs: Sequence[np.ndarray], gains: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """A diagonal D that makes the norms of all D C Γ D^-1 small at once.
+
+    Args:
+        Cs: Some (n, n) of a family.
+        gains: Γ.
+        start: A scaling to begin with.
+    """
+    matrices = [C * gains for C in Cs]
+    if len(start) > REFINED or not np.isfinite(matrices).all():
+        return start
+    return _descend_all(matrices, start)
+
+
 def _descend(S: np.ndarray, d: np.ndarray) -> np.ndarray:
+    return _descend_all([S], d)
+
+
+def _descend_all(matrices: Sequence[np.ndarray], d: np.ndarray) -> np.ndarray:
     """Lowers the largest singular value by descent on a smooth function that is near it.
 
     The Schatten norms (Σ σ^2p)^(1/2p) of D S D^-1 are convex in log D and tend to the largest
-    singular value as p grows.
+    singular value as p grows; so do the same sums over several matrices.
     """
+    S = np.stack(matrices)
     x = np.log(d)
 
     def value(x: np.ndarray, p: float) -> tuple[float, np.ndarray]:
         left, sigma, right = np.linalg.svd(np.exp(np.clip(x[:, None] - x, -300, 300)) * S)
-        top = sigma[0]
+        top = sigma.max()
         weights = (sigma / top) ** (2 * p)
         total = weights.sum()
-        gradient = ((left**2) @ weights - (right.T**2) @ weights) / total
-        return float(np.log(top) + np.log(total) / (2 * p)), gradient
+        gradient = np.einsum("mik,mk->i", left**2, weights)
+        gradient -= np.einsum("mki,mk->i", right**2, weights)
+        return float(np.log(top) + np.log(total) / (2 * p)), gradient / total
 
     for p in (4.0, 32.0, 256.0):
         found = optimize.minimize(
-            value, x, args=(p,), jac=True, method="L-BFGS-B", options={"maxiter": 60}
+            value, x, args=(p,), jac=True, method="L-BFGS-B", options={"maxiter": 100}
         )
         if np.isfinite(found.x).all():
             x = found.x
@@ -231,4 +252,20 @@ def scaled_input(d: np.ndarray, outside: np.ndarray, sigma: float) -> np.ndarray
     return total / (1 - sigma) / d
 
 
-__all__: Sequence[str] = ["absolute_radius", "balanced", "norm", "scale", "scaled_input"]
+__all__: Sequence[str] = [
+    "absolute_radius",
+    "applied",
+    "balanced",
+    "norm",
+    "scale",
+    "scale_all",
+    "scaled_input",
+]
+    "absolute_radius",
+    "applied",
+    "balanced",
+    "norm",
+    "scale",
+    "scale_all",
+    "scaled_input",
+]

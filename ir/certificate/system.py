@@ -141,7 +141,7 @@ def build(
         mode: How what changes is written.
         reachable: Ranges in which values are taken to lie, by node.
     """
-    context = Context(graph, mode, reachable)
+    context = Context(graph, mode, reachable, outside)
     forms: dict[int, Form] = {}
     members = set(group)
     for k in sequence:

@@ -1,0 +1,323 @@
+"""Loops whose coefficients are functions of a few numbers that change: knobs, modulators.
+
+Such a number θ may be anything in its range at every sample. With one scaling D for all of them,
+
+    ‖D M(θ) Γ D^-1‖ < 1 for every θ
+
+proves the loop for any motion of θ, since the bound holds at every sample (the same of Perron's
+x: |M(θ)| Γ x < x). The box of all θ is cut into smaller ones, over each of which M lies within a
+middle and a radius, until the bound holds in each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+
+from ir.certificate.bounds import Bounds, returns_of
+from ir.certificate.forms import Context, Form, Mode, UnprovenError, interval
+from ir.certificate.intervals import Interval
+from ir.certificate.rules import evaluate
+from ir.certificate.small_gain import absolute_radius, applied, norm, scale, scale_all
+from ir.certificate.system import System, build, energy_gains, lane_gains, peak_gains
+from ir.graph import Graph
+from ir.ops import OPS
+
+MOST = 4
+"""Numbers that may move at once."""
+BOXES = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A loop for each θ of a box.
+
+    Attributes:
+        graph, group, sequence, outside, mode, static: As for `system.build`.
+        roots: The nodes that hold θ.
+        between: Nodes from the roots to the loop, in order.
+    """
+
+    graph: Graph
+    group: tuple[int, ...]
+    sequence: Sequence[int]
+    outside: Mapping[int, Form]
+    mode: Mode
+    static: dict[int, Interval]
+    roots: tuple[int, ...]
+    between: tuple[int, ...]
+
+    def at(self, low: np.ndarray, high: np.ndarray) -> System:
+        """The loop for θ between `low` and `high`."""
+        forms = dict(self.outside)
+        start = 0
+        for k in self.roots:
+            node = self.graph.nodes[k]
+            part = slice(start, start + node.type.size)
+            start += node.type.size
+            forms[k] = interval((low[part].reshape(node.shape), high[part].reshape(node.shape)))
+        context = Context(self.graph, self.mode, outside=forms)
+        for k in self.between:
+            node = self.graph.nodes[k]
+            forms[k] = evaluate(context, k, node, [forms[s] for s in node.inputs])
+        return build(self.graph, self.group, self.sequence, forms, self.mode, self.static)[0]
+
+    def box(self) -> tuple[np.ndarray, np.ndarray]:
+        """The whole range of θ."""
+        bases = [self.outside[k].base for k in self.roots]
+        return tuple(np.concatenate([b[i].ravel() for b in bases]) for i in (0, 1))  # type: ignore
+
+
+def family(
+    graph: Graph,
+    group: Sequence[int],
+    sequence: Sequence[int],
+    outside: Mapping[int, Form],
+    static: dict[int, Interval],
+    tolerance: float,
+) -> Family | None:
+    """The loop as a function of a few numbers, if it is one."""
+    members = set(group)
+    wanted = {
+        s for k in group for s in graph.nodes[k].inputs if s not in members and not outside[s].fixed
+    }
+    wanted = {s for s in wanted if _scales(graph, members, s)}
+    roots = _roots(graph, wanted, outside)
+    if roots is None:
+        return None
+    between = _reached(graph, wanted, set(roots), outside)
+    mode = Mode(intervals=True, tolerance=tolerance)
+    return Family(
+        graph, tuple(group), sequence, outside, mode, static, tuple(roots), tuple(between)
+    )
+
+
+def _scales(graph: Graph, members: set[int], s: int) -> bool:
+    """Whether a signal from outside multiplies, chooses or bounds in the loop.
+
+    What is added is an input, and lengths of delays matter by their range alone.
+    """
+    for k in members:
+        node = graph.nodes[k]
+        heard = node.inputs[:1] if node.op == "variable_delay" else node.inputs
+        if s in heard and node.op not in ("add", "sub", "delay"):
+            return True
+    return False
+
+
+def _memoryless(graph: Graph, k: int) -> bool:
+    node = graph.nodes[k]
+    return OPS[node.op].family in ("elementwise", "array") and bool(node.inputs)
+
+
+def _roots(graph: Graph, wanted: set[int], outside: Mapping[int, Form]) -> list[int] | None:
+    """Few nodes of finite range of which all the wanted ones are functions."""
+    if not wanted:
+        return None
+    behind: set[int] = set()
+    work = list(wanted)
+    while work:
+        k = work.pop()
+        if k in behind or outside[k].fixed:
+            continue
+        behind.add(k)
+        if _memoryless(graph, k):
+            work.extend(graph.nodes[k].inputs)
+    ends = [k for k in behind if not _memoryless(graph, k)]
+    # One node through which all of them go, the nearest to the loop that is small enough.
+    above = {k: len(_above(graph, behind, k)) for k in behind}
+    for k in sorted(behind, key=lambda k: (-above[k], graph.nodes[k].type.size)):
+        if _small(graph, [k], outside) and not _escapes(graph, wanted, k, ends, outside):
+            return [k]
+    return sorted(ends) if _small(graph, ends, outside) else None
+
+
+def _above(graph: Graph, behind: set[int], k: int) -> set[int]:
+    """Nodes that k is a function of."""
+    seen: set[int] = set()
+    work = [k]
+    while work:
+        for s in graph.nodes[work.pop()].inputs:
+            if s in behind and s not in seen:
+                seen.add(s)
+                work.append(s)
+    return seen
+
+
+def _small(graph: Graph, nodes: Sequence[int], outside: Mapping[int, Form]) -> bool:
+    sizes = sum(graph.nodes[k].type.size for k in nodes)
+    finite = all(np.isfinite(b).all() for k in nodes for b in outside[k].base)
+    return 0 < sizes <= MOST and finite
+
+
+def _escapes(
+    graph: Graph, wanted: set[int], root: int, ends: Sequence[int], outside: Mapping[int, Form]
+) -> bool:
+    """Whether what is wanted depends on something that does not come through the root."""
+    seen: set[int] = set()
+    work = [k for k in wanted if k != root]
+    while work:
+        k = work.pop()
+        if k in seen or k == root or outside[k].fixed:
+            continue
+        if k in ends:
+            return True
+        seen.add(k)
+        work.extend(graph.nodes[k].inputs)
+    return False
+
+
+def _reached(
+    graph: Graph, wanted: set[int], roots: set[int], outside: Mapping[int, Form]
+) -> list[int]:
+    """Nodes between the roots and the loop, each after those it reads."""
+    found: list[int] = []
+    done: set[int] = set()
+
+    def visit(k: int) -> None:
+        work = [(k, False)]
+        while work:
+            k, ready = work.pop()
+            if ready:
+                found.append(k)
+            elif k not in done and k not in roots and not outside[k].fixed:
+                done.add(k)
+                work.append((k, True))
+                work.extend((s, False) for s in graph.nodes[k].inputs)
+
+    for k in sorted(wanted):
+        visit(k)
+    return found
+
+
+def prove(loop: Family) -> tuple[System, Bounds] | None:
+    """A proof for every motion of θ, by energy or by absolute values."""
+    low, high = loop.box()
+    whole = loop.at(low, high)
+    middle = loop.at(0.5 * (low + high), 0.5 * (low + high))
+    if middle.lanes != whole.lanes or middle.atoms != whole.atoms:
+        # Where a coefficient is zero in the middle only: compare all as they are in the whole box.
+        middle = replace(middle, atoms=whole.atoms)
+        if middle.C.shape != whole.C.shape:
+            return None
+    for peaks in (True, False):
+        attempt = _Search(loop, whole, middle, peaks)
+        gain = attempt.run(low, high)
+        if gain is not None:
+            return whole, attempt.bounds(gain)
+    return None
+
+
+class _Search:
+    """One norm, with its weights, over all boxes."""
+
+    def __init__(self, loop: Family, whole: System, middle: System, peaks: bool) -> None:
+        self.loop, self.whole, self.peaks = loop, whole, peaks
+        self.each = peak_gains(whole) if peaks else energy_gains(whole)
+        self.lanes = (
+            np.array([np.prod([self.each[a] for a in lane]) for lane in whole.lanes], float)
+            if peaks
+            else lane_gains(whole, self.each)
+        )
+        if peaks:
+            self.lanes = self.lanes * [np.prod(whole.links(lane)) for lane in whole.lanes]
+        self.groups = list(whole.loops())
+        C, R = self._joints(middle)
+        self.weights = []
+        for group in self.groups:
+            at = np.ix_(group, group)
+            if peaks:
+                size = (np.abs(C[at]) + R[at]) * self.lanes[group]
+                x = absolute_radius(size)[0] if np.isfinite(size).all() else np.ones(len(group))
+                self.weights.append(np.maximum(x, 1e-9 * x.max()))
+            else:
+                start = scale(C[at], R[at], self.lanes[group])[0]
+                some = [self._joints(system)[0][at] for system in self._samples(middle)]
+                self.weights.append(scale_all(some, self.lanes[group], start))
+
+    def _samples(self, middle: System) -> list[System]:
+        """The loop in the middle of the box and at some of its corners."""
+        low, high = self.loop.box()
+        found = [middle]
+        for corner in product((0.0, 1.0), repeat=len(low)):
+            at = low + np.array(corner) * (high - low)
+            try:
+                system = self.loop.at(at, at)
+            except UnprovenError:
+                continue
+            if system.C.shape == self.whole.C.shape:
+                found.append(system)
+        return found
+
+    def _joints(self, system: System) -> tuple[np.ndarray, np.ndarray]:
+        """Between the lanes of the whole box, for a part of it."""
+        heads, tails = ([lane[k] for lane in self.whole.lanes] for k in (0, -1))
+        at = np.ix_(heads, tails)
+        return system.C[at], system.R[at]
+
+    def gain(self, system: System) -> float:
+        if system.C.shape != self.whole.C.shape:
+            return np.inf
+        C, R = self._joints(system)
+        most = 0.0
+        for group, weight in zip(self.groups, self.weights, strict=True):
+            at = np.ix_(group, group)
+            S, W = C[at] * self.lanes[group], R[at] * self.lanes[group]
+            if not (np.isfinite(S).all() and np.isfinite(W).all()):
+                return np.inf
+            if self.peaks:
+                size = (np.abs(S) + W) @ weight
+                most = max(most, float((size / weight).max()) * (1 + 1e-12))
+            else:
+                most = max(most, norm(*applied(weight, S, W)))
+        return most
+
+    def run(self, low: np.ndarray, high: np.ndarray) -> float | None:
+        """The largest gain over the box, if it is below one."""
+        work, most, count = [(low, high)], 0.0, 0
+        while work:
+            low, high = work.pop()
+            count += 1
+            if count > BOXES:
+                return None
+            try:
+                gain = self.gain(self.loop.at(low, high))
+            except UnprovenError:
+                gain = np.inf
+            # Boxes are cut until the bound is tight, or below one by half of what there is.
+            if gain < 1 and (gain <= most or gain < 0.5 * (1 + self._middle(low, high))):
+                most = max(most, gain)
+                continue
+            if self._middle(low, high) >= 1:
+                return None
+            widest = int(np.argmax(high - low))
+            if high[widest] - low[widest] <= 1e-9 * max(1.0, abs(high[widest])):
+                return None
+            at = 0.5 * (low[widest] + high[widest])
+            upper, lower = low.copy(), high.copy()
+            upper[widest], lower[widest] = at, at
+            work += [(low, lower), (upper, high)]
+        return most
+
+    def _middle(self, low: np.ndarray, high: np.ndarray) -> float:
+        at = 0.5 * (low + high)
+        try:
+            return self.gain(self.loop.at(at, at))
+        except UnprovenError:
+            return np.inf
+
+    def bounds(self, gain: float) -> Bounds:
+        """What follows, as for a loop that stands still with that gain."""
+        nothing = np.full(len(self.whole.atoms), np.inf)
+        if not self.peaks:
+            return Bounds(gain, 1.0, nothing)
+
+        def solve(group: list[int], lanes: np.ndarray, outside: np.ndarray) -> np.ndarray:
+            x = self.weights[self.groups.index(group)]
+            return x * float((outside / x).max(initial=0.0)) / (1 - gain)
+
+        found = returns_of(self.whole, self.groups, solve, self.each, self.lanes, 1.0)
+        return Bounds(gain, 1.0, found)
