@@ -252,15 +252,7 @@ def scaled_input(d: np.ndarray, outside: np.ndarray, sigma: float) -> np.ndarray
     return total / (1 - sigma) / d
 
 
-__all__: Sequence[str] = [
-    "absolute_radius",
-    "applied",
-    "balanced",
-    "norm",
-    "scale",
-    "scale_all",
-    "scaled_input",
-]
+__all__ = [
     "absolute_radius",
     "applied",
     "balanced",
