@@ -24,7 +24,7 @@ from adac_jax.primitives import (
     state_variable,
     variable_delay,
 )
-from adac_jax.rates import RateError, at_rate
+from adac_jax.rates import RateError, Resampled, at_rate
 from adac_jax.report import Check, Report
 from adac_jax.streaming import Stream, stream
 from adac_jax.tracing import Traced, trace
@@ -42,6 +42,7 @@ __all__ = [
     "RateError",
     "RefusedError",
     "Report",
+    "Resampled",
     "Stream",
     "Traced",
     "at_rate",

@@ -2,12 +2,14 @@
 
 from adac_jax.rates.change import Change, Note, RateError, by_parts, rule, unchanged
 from adac_jax.rates.derive import Derived, at_rate, derive
+from adac_jax.rates.resampled import Resampled
 
 __all__ = [
     "Change",
     "Derived",
     "Note",
     "RateError",
+    "Resampled",
     "at_rate",
     "by_parts",
     "derive",

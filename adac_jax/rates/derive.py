@@ -11,7 +11,7 @@ from typing import Any
 from flax import nnx
 
 from adac_jax.errors import AdacError
-from adac_jax.rates import effects, filters, networks, taps  # noqa: F401  (they register rules)
+from adac_jax.rates import effects, filters, learned, networks, taps  # noqa: F401  (they register rules)
 from adac_jax.rates.change import Change, Note, RateError
 from ir import Program
 

@@ -8,7 +8,6 @@ from adac_jax import effects
 from adac_jax.effects.effect import LoopGain
 from adac_jax.effects.modulation import ORDER
 from adac_jax.rates.change import Change, by_parts, rule, unchanged
-from adac_jax.rates.levels import evaluated
 
 rule(effects.Waveshaper, effects.LearnedWaveshaper, LoopGain)(unchanged)
 rule(
@@ -44,10 +43,3 @@ def modulated(module: effects.ModulatedDelay, change: Change) -> effects.Modulat
     """Times are seconds; the memory that is kept grows with the rate."""
     module.longest = int(np.ceil((module.longest - ORDER) * change.ratio)) + ORDER
     return by_parts(module, change)
-
-
-@rule(effects.S4D)
-def state_space(module: effects.S4D, change: Change) -> effects.S4D:
-    """The same system in continuous time: Δ is what a sample lasts."""
-    module.step.set(evaluated(module.step) / change.ratio)
-    return module

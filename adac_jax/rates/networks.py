@@ -8,14 +8,13 @@ import numpy as np
 from flax import nnx
 
 from adac_jax import nn
-from adac_jax.nn.square import Square
 from adac_jax.rates.change import Change, rule, unchanged
 from adac_jax.rates.lengths import coprime, rounded
 from adac_jax.rates.levels import put
 
 MIXING = (nn.Matrix, nn.Orthogonal, nn.Householder, nn.Circulant, nn.Hadamard, nn.Rotation)
 """What mixes the channels of one sample: the same at any rate."""
-rule(*MIXING, Square, nnx.Linear)(unchanged)
+rule(*MIXING)(unchanged)
 
 
 @rule(nn.Delay)
