@@ -9,10 +9,12 @@ from __future__ import annotations
 import zlib
 
 import adversarial_controls  # noqa: F401
+import adversarial_extremes  # noqa: F401
 import adversarial_fuzz  # noqa: F401
 import adversarial_linear  # noqa: F401
 import adversarial_nonlinear  # noqa: F401
 import adversarial_structures  # noqa: F401
+import adversarial_switching  # noqa: F401
 import adversarial_varying  # noqa: F401
 import numpy as np
 from adversarial_case import FAMILIES, WEIGHTS, Loop
