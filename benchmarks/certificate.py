@@ -91,7 +91,7 @@ def measure(task: tuple[str, int, float]) -> Row:
             name, seed, judgement.truth, linear, "failed", why, (why,), seconds, False, False
         )
     seconds = time.perf_counter() - start
-    wrong = falsehoods(loop, judgement, found.verdict, found.peak, found.decay_seconds, effort)
+    wrong = falsehoods(loop, judgement, found, effort)
     return Row(name, seed, judgement.truth, linear, found.verdict, cause(found), tuple(wrong),
                seconds, found.decay_seconds is not None,
                found.verdict == "stable" and not np.all(np.isfinite(found.peak)))  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from adversarial_case import Loop
@@ -108,25 +109,37 @@ def long_run(A: Array) -> float:
 # What a certificate says.
 
 
+class Says(Protocol):
+    """What is read of a certificate."""
+
+    @property
+    def verdict(self) -> str:
+        """One of "stable", "lossless", "unstable", "unproven"."""
+        ...
+
+    @property
+    def peak(self) -> Sequence[float]:
+        """Bounds on the magnitude of each scalar output for inputs within ±1."""
+        ...
+
+    @property
+    def loops(self) -> Sequence[Any]:
+        """Each with `decay_seconds`: in which what is in it falls by 60 dB; or None."""
+        ...
+
+
 def falsehoods(
-    loop: Loop,
-    judgement: Judgement,
-    verdict: str,
-    peaks: Sequence[float],
-    decay_seconds: float | None,
-    effort: float = 1.0,
+    loop: Loop, judgement: Judgement, certificate: Says, effort: float = 1.0
 ) -> list[str]:
-    """What is false in a certificate's word, in sentences; empty if nothing is.
+    """What is false in a certificate, in sentences; empty if nothing is.
 
     Args:
         loop: What was certified.
         judgement: What is true of it.
-        verdict: "stable", "lossless", "unstable" or "unproven".
-        peaks: Bounds on the magnitude of each scalar output for inputs within ±1.
-        decay_seconds: Bound on the time in which what was heard falls by 60 dB, if there is one.
+        certificate: What is said of it.
         effort: Of the attack.
     """
-    truth, found = judgement.truth, []
+    truth, verdict, peaks, found = judgement.truth, certificate.verdict, certificate.peak, []
     if verdict == "stable" and truth in ("unstable", "marginal"):
         found.append(f"called stable, but {truth}: {judgement.why}")
     if verdict == "unstable" and truth in ("stable", "marginal"):
@@ -135,11 +148,14 @@ def falsehoods(
         found.append(f"called lossless, but unstable: {judgement.why}")
     if verdict != "stable" or found:
         return found
+    decays = [p.decay_seconds for p in certificate.loops]
+    # Loops in a row take their times one after another.
+    seconds = None if None in decays else sum(decays)
     space = _space(loop.program)
     if space is not None:
         found += _linear_peak(space, peaks)
-        if decay_seconds is not None:
-            found += _linear_decay(space, loop.program, decay_seconds)
+        if seconds is not None:
+            found += _linear_decay(space, loop.program, seconds)
         return found
     attacked = attack(loop.program, peaks, effort=effort)
     if attacked.found:
@@ -147,9 +163,11 @@ def falsehoods(
             f"called stable, but {attacked.how} reach {attacked.peaks} over {tuple(peaks)} "
             f"after {attacked.time} samples"
         )
-    late = None if decay_seconds is None else _remembers(loop.program, decay_seconds)
-    if late is not None:
-        found.append(f"forgets in {decay_seconds} s, it says, but {late}")
+    if seconds is not None and loop.truth != "unknown":
+        # Random programs may make much of little between a loop and what is heard.
+        late = _remembers(loop.program, seconds)
+        if late is not None:
+            found.append(f"forgets in {seconds} s, it says, but {late}")
     return found
 
 

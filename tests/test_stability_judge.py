@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -121,12 +122,16 @@ def test_attack_respects_what_is_stable():
 def test_falsehoods_are_found():
     stable = Loop("", network(np.array([[0.5]]), (4,)), "poles", "", True)
     unstable = Loop("", network(np.array([[1.1]]), (4,)), "poles", "", True)
-    # 0.5^(t / 4) falls by 60 dB in 39.9 samples; the echo after that is the fortieth.
-    true = (2.0, 40 / 48000)
-    assert falsehoods(stable, judge(stable), "stable", [true[0]], true[1]) == []
-    assert falsehoods(stable, judge(stable), "stable", [1.99], true[1])
-    assert falsehoods(stable, judge(stable), "stable", [true[0]], 30 / 48000)
-    assert falsehoods(stable, judge(stable), "unstable", [true[0]], None)
-    assert falsehoods(unstable, judge(unstable), "stable", [1e9], None)
-    assert falsehoods(unstable, judge(unstable), "lossless", [1e9], None)
-    assert falsehoods(unstable, judge(unstable), "unstable", [1e9], None) == []
+
+    def says(verdict: str, peak: float, samples: int) -> SimpleNamespace:
+        proof = SimpleNamespace(decay_seconds=samples / 48000)
+        return SimpleNamespace(verdict=verdict, peak=[peak], loops=[proof])
+
+    # 0.5^(t / 4) falls by 60 dB in 39.9 samples.
+    assert falsehoods(stable, judge(stable), says("stable", 2.0, 40)) == []
+    assert falsehoods(stable, judge(stable), says("stable", 1.99, 40))
+    assert falsehoods(stable, judge(stable), says("stable", 2.0, 30))
+    assert falsehoods(stable, judge(stable), says("unstable", 2.0, 40))
+    assert falsehoods(unstable, judge(unstable), says("stable", 1e9, 10**6))
+    assert falsehoods(unstable, judge(unstable), says("lossless", 1e9, 10**6))
+    assert falsehoods(unstable, judge(unstable), says("unstable", 1e9, 10**6)) == []
