@@ -47,7 +47,8 @@ class _Energy:
         for i, group in enumerate(self.groups):
             at = np.ix_(group, group)
             d, value = scale(self.C[at], self.R[at], lanes[group], self.known.get(i))
-            self.known[i] = d
+            if value < 1 or i not in self.known:
+                self.known[i] = d
             most = max(most, value)
         return most
 
@@ -81,18 +82,19 @@ class _Absolute(_Energy):
         return x * float((outside / x).max(initial=0.0)) / (1 - value)
 
 
-def by_energy(system: System) -> Bounds:
+def by_energy(system: System, rate: bool = True) -> Bounds:
     """Scaled small gain in the energy of signals.
 
     At each time t the sum of squares up to t, weighted by r^(t - s), is bounded; so is then each
-    value, by it: |x_s| ≤ X gives ‖x‖ ≤ X / sqrt(1 - r²).
+    value, by it: |x_s| ≤ X gives ‖x‖ ≤ X / sqrt(1 - r²). `rate` False leaves out how fast signals
+    fade, where that is not needed for the rest.
     """
-    return _bounds(system, _Energy(system), lambda r: 1 / np.sqrt(1 - r * r))
+    return _bounds(system, _Energy(system), lambda r: 1 / np.sqrt(1 - r * r), rate)
 
 
-def by_peaks(system: System) -> Bounds:
+def by_peaks(system: System, rate: bool = True) -> Bounds:
     """Small gain in the largest absolute value of signals, which no motion of delays changes."""
-    return _bounds(system, _Absolute(system), lambda r: 1.0)
+    return _bounds(system, _Absolute(system), lambda r: 1.0, rate)
 
 
 def by_poles(
@@ -120,7 +122,9 @@ class _Exact(_Energy):
         return found.gain * float(np.sqrt(((d * outside) ** 2).sum())) / d
 
 
-def _bounds(system: System, measure: _Energy, weight: Callable[[float], float]) -> Bounds:
+def _bounds(
+    system: System, measure: _Energy, weight: Callable[[float], float], wanted: bool = True
+) -> Bounds:
     nothing = np.full(len(system.atoms), np.inf)
 
     def worst(radius: float) -> float:
@@ -129,10 +133,11 @@ def _bounds(system: System, measure: _Energy, weight: Callable[[float], float]) 
     gain = worst(1.0)
     if not gain < 1:
         return Bounds(gain, 1.0, nothing)
-    rate = _fastest(system, worst, gain)
+    peaks = isinstance(measure, _Absolute)
+    rate = _fastest(system, worst, gain) if wanted or not peaks else 0.0
     # Between the circle, where the gain is least, and the smallest one, where few echoes add up.
-    radius = 1.0 if isinstance(measure, _Absolute) else float(np.exp(-rate / 3))
-    if radius == 1.0 and not isinstance(measure, _Absolute):
+    radius = 1.0 if peaks else float(np.exp(-rate / 3))
+    if radius == 1.0 and not peaks:
         return Bounds(gain, float(np.exp(-rate)), nothing)
     each = measure.gains(radius)
     lanes = lane_gains(system, each, radius)
@@ -180,14 +185,16 @@ def returns_of(
     weight: float,
 ) -> np.ndarray:
     """|w_a| at most: lanes that hear each other are solved together, the rest follows."""
-    entering = system.outside * weight
+    with np.errstate(invalid="ignore"):
+        entering = np.where(system.outside > 0, system.outside * weight, 0.0)
+        injected = np.where(system.injected > 0, system.injected * weight, 0.0)
     own = np.zeros(len(system.lanes))
     for i, lane in enumerate(system.lanes):
         carried = 0.0
         for j, a in enumerate(lane):
             if j:
                 carried = system.size[a, lane[j - 1]] * carried + entering[a]
-            carried = each[a] * carried + system.injected[a] * weight
+            carried = (each[a] * carried if carried else 0.0) + injected[a]
         own[i] = carried
     heads = [lane[0] for lane in system.lanes]
     between = system.between
@@ -207,11 +214,15 @@ def returns_of(
             v[group] = solved
         else:
             v[group] = outside
-    return _along(system, each, v, entering, weight)
+    return _along(system, each, v, entering, injected)
 
 
 def _along(
-    system: System, each: np.ndarray, v: np.ndarray, entering: np.ndarray, weight: float
+    system: System,
+    each: np.ndarray,
+    v: np.ndarray,
+    entering: np.ndarray,
+    injected: np.ndarray,
 ) -> np.ndarray:
     found = np.zeros(len(system.atoms))
     for i, lane in enumerate(system.lanes):
@@ -221,6 +232,6 @@ def _along(
                 carried = system.size[a, lane[j - 1]] * carried + entering[a]
             with np.errstate(invalid="ignore"):
                 carried = each[a] * carried if carried else 0.0
-            carried += system.injected[a] * weight
+            carried += injected[a]
             found[a] = carried
     return found * (1 + 1e-9)

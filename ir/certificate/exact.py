@@ -42,9 +42,9 @@ class TooLargeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Pole:
-    """A pole z: its modulus and angle."""
+    """A pole z: its modulus, if it was found and not only counted, and its angle."""
 
-    modulus: float
+    modulus: float | None
     angle: float
 
 
@@ -247,11 +247,7 @@ def examine(loop: Loop, effort: float = EFFORT) -> Result:
     first = _count(loop, effort)
     if first.outside != 0:
         return first
-    # No pole lies nearer to the circle than this, about; most of them lie further inside.
-    delays = max(delay for _, _, delay, _ in loop.factors) + 1.0
-    rate = 0.5 / delays / first.gain
-    for factor in (16.0, 4.0, 1.0, 0.25):
-        radius = float(np.exp(-rate * factor))
+    for radius in _circles(loop, first):
         if any(not filters.poles_inside(a, radius) for *_, parts in loop.factors for _, a in parts):
             continue
         inner = loop.at_radius(radius)
@@ -262,6 +258,27 @@ def examine(loop: Loop, effort: float = EFFORT) -> Result:
         if found.outside == 0:
             return replace(found, radius=radius)
     return first
+
+
+def _circles(loop: Loop, first: Result) -> Iterator[float]:
+    """Circles within which all poles may lie, the smallest first."""
+    angles = np.concatenate([np.linspace(0, np.pi, 1025), [first.nearest]])
+    points = np.exp(1j * angles)
+    S = loop.C * loop.response(points)[:, None, :]
+    least = np.linalg.svd(np.eye(loop.n) - S, compute_uv=False)[:, -1]
+    found = [_newton(loop, points[i]) for i in [len(angles) - 1, *np.argsort(least)[:12]]]
+    moduli = [abs(z) for z in found if z is not None and abs(z) < 1]
+    if moduli:
+        rate = -float(np.log(max(moduli)))
+        yield from (float(np.exp(-rate * factor)) for factor in (0.9, 0.6, 0.3))
+    # A pole changes F by less than its distance times the steepest of all phases.
+    with np.errstate(all="ignore"):
+        steep = float(np.nanmax(np.abs(loop.slope(points)))) + 1.0
+    rate = 0.5 / steep / first.gain
+    for factor in (16.0, 4.0, 1.0, 0.25, 0.03, 1e-3):
+        radius = float(np.exp(-rate * factor))
+        if radius < 1:
+            yield radius
 
 
 def _count(loop: Loop, effort: float) -> Result:
@@ -420,7 +437,7 @@ def outside_pole(loop: Loop, angles: np.ndarray, tries: int = 48) -> Pole | None
     best: Pole | None = None
     for start in dict.fromkeys(starts):
         z = _newton(loop, np.exp(1j * angles[start]) * (1 + 1e-9))
-        if z is None or abs(z) <= 1 + 1e-12 or (best and abs(z) <= best.modulus):
+        if z is None or abs(z) <= 1 + 1e-12 or (best and abs(z) <= (best.modulus or 0)):
             continue
         if _encircled(loop, z):
             best = Pole(float(abs(z)), float(abs(np.angle(z))))

@@ -18,8 +18,8 @@ from ir.certificate.verdict import LoopProof
 from ir.cycles import label
 from ir.graph import Graph
 
-ROUNDS = 12
-"""How often a range that signals are assumed to stay in is widened."""
+WIDENINGS = ((1.5, 12), (1.05, 40), (1.004, 120))
+"""By how much a range that signals are assumed to stay in is widened, and how often at most."""
 LOSSLESS = 2.0**-46
 """How far from one, for each lane, a gain may be and still count as one."""
 
@@ -83,7 +83,7 @@ class _Attempt:
             for method, bound in (("small gain", by_energy), ("absolute sums", by_peaks)):
                 found = bound(system)
                 if found.gain < 1:
-                    return self._stable(system, found, method)
+                    return self._stable(system, _tightened(system, found), method)
             if system.linear:
                 return self._linear(system)
         for step in (self._in_motion, self._within_ranges, self._saturating):
@@ -132,27 +132,38 @@ class _Attempt:
         What leaves the loop's delays at a time depends on what entered them before, so a bound that
         follows from the past, and is within the range assumed of it, holds at that time too.
         """
+        for factor, rounds in WIDENINGS:
+            found = self._induction(factor, rounds)
+            if found is not None:
+                return found
+        return None
+
+    def _induction(self, factor: float, rounds: int) -> Found | None:
+        start = 1e-6
         reachable = {
-            k: (np.full(self.graph.nodes[k].shape, -1e-6), np.full(self.graph.nodes[k].shape, 1e-6))
+            k: (
+                np.full(self.graph.nodes[k].shape, -start),
+                np.full(self.graph.nodes[k].shape, start),
+            )
             for k in self.group
         }
         mode = Mode(tolerance=self.tolerance)
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             system = self._build(mode, reachable)
             if system is None:
                 return None
-            for method, bound in (("absolute sums", by_peaks), ("small gain", by_energy)):
-                found = bound(system)
-                ranges = self._ranges(system, found)
-                if found.gain < 1 and _within(ranges, reachable):
-                    return self._stable(
-                        system, found, f"{method} over the range that signals reach"
-                    )
-                if found.gain < 1:
-                    break
-            else:
+            method, bound = "absolute sums", by_peaks
+            found = by_peaks(system, rate=False)
+            if not found.gain < 1:
+                method, bound = "small gain", by_energy
+                found = by_energy(system)
+            if not found.gain < 1:
                 return None
-            reachable = {k: _widened(v, reachable[k]) for k, v in ranges.items()}
+            ranges = self._ranges(system, found)
+            if _within(ranges, reachable):
+                found = bound(system)
+                return self._stable(system, found, f"{method} over the range that signals reach")
+            reachable = {k: _widened(v, reachable[k], factor) for k, v in ranges.items()}
             if not all(np.isfinite(b).all() for v in reachable.values() for b in v):
                 return None
         return None
@@ -202,10 +213,10 @@ class _Attempt:
             if result.outside:
                 near = result.nearest + np.linspace(-1e-3, 1e-3, 4001)
                 near = near[(near >= 0) & (near <= np.pi)]
-                pole = exact.outside_pole(loop, near) or exact.Pole(np.nan, result.nearest)
-                return self._unstable(pole)
+                pole = exact.outside_pole(loop, near) or exact.Pole(None, result.nearest)
+                return self._unstable(pole, result.outside)
             results.append((group, result))
-        found = by_poles(system, results, gain)
+        found = _tightened(system, by_poles(system, results, gain))
         return self._stable(system, replace(found, gain=np.nan), "its poles, all of them counted")
 
     def _near_circle(self, system: System, result: exact.Result) -> Found:
@@ -220,15 +231,17 @@ class _Attempt:
         proof = self._proof("lossless", "a scaled loop matrix that is orthogonal")
         return Found(proof, self._ranges(system, None))
 
-    def _unstable(self, pole: exact.Pole) -> Found:
+    def _unstable(self, pole: exact.Pole, count: int = 0) -> Found:
         rate = self.graph.sample_rate
-        growth = 20 * np.log10(pole.modulus) * rate
+        growth = None
+        method = f"{count} poles outside the unit circle"
+        if pole.modulus is not None:
+            growth = float(20 * np.log10(pole.modulus) * rate)
+            method = f"a pole at z = {pole.modulus:.12g} exp(±j {pole.angle:.9g})"
         proof = self._proof(
-            "unstable",
-            f"a pole at z = {pole.modulus:.9g} exp(±j {pole.angle:.9g})",
-            frequency_hz=pole.angle * rate / (2 * np.pi),
-            growth_db_per_second=float(growth) if np.isfinite(growth) else None,
-        )
+            "unstable", method, frequency_hz=pole.angle * rate / (2 * np.pi),
+            growth_db_per_second=growth,
+        )  # fmt: skip
         return Found(proof, self._unbounded())
 
     def _filters(self, system: System, group: Sequence[int]) -> Found:
@@ -381,6 +394,14 @@ def _common(static: dict[int, Interval], found: dict[int, Interval]) -> dict[int
     return {k: _meet(static[k], v) if k in static else v for k, v in found.items()}
 
 
+def _tightened(system: System, found: Bounds) -> Bounds:
+    """The same with smaller bounds on signals, where sums of absolute values give them."""
+    peaks = by_peaks(system, rate=False)
+    if not peaks.gain < 1:
+        return found
+    return replace(found, returns=np.minimum(found.returns, peaks.returns))
+
+
 def _margin(gain: float) -> float:
     return float(-20 * np.log10(gain)) if gain > 0 else np.inf
 
@@ -391,8 +412,9 @@ def _within(inner: dict[int, Interval], outer: dict[int, Interval]) -> bool:
     )
 
 
-def _widened(new: Interval, old: Interval) -> Interval:
-    return np.minimum(1.5 * new[0] - 1e-9, old[0]), np.maximum(1.5 * new[1] + 1e-9, old[1])
+def _widened(new: Interval, old: Interval, factor: float) -> Interval:
+    middle, half = 0.5 * (new[0] + new[1]), 0.5 * (new[1] - new[0]) * factor + 1e-9
+    return np.minimum(middle - half, old[0]), np.maximum(middle + half, old[1])
 
 
 def _analytic_atom(system: System, a: int) -> bool:

@@ -513,10 +513,11 @@ def _comparison(ctx: Context, k: int, node: Node, *xs: Form) -> Form:
 def _bits(ctx: Context, k: int, node: Node, *xs: Form) -> Form:
     if node.type.kind == "bool":
         return _comparison(ctx, k, node)
-    low, high = _ranges(ctx, node, xs[:1])[0]
+    every = _ranges(ctx, node, xs)
+    low, high = every[0]
     if node.op == "and":
         # A mask that is not negative bounds what it leaves.
-        bounds = [b[1] for b in _ranges(ctx, node, xs) if (b[0] >= 0).all()]
+        bounds = [b[1] for b in every if (b[0] >= 0).all()]
         if bounds:
             least = np.min(np.stack([np.broadcast_to(b, node.shape) for b in bounds]), 0)
             return interval((np.zeros(node.shape), least))

@@ -26,8 +26,10 @@ class LoopProof:
         method: Which theorem decided, as a sentence fragment.
         margin_db: How far the loop's gain is below one, in dB for each time round; None where the
             proof is not by a gain.
-        decay_seconds: Time in which what is in the loop fades by 60 dB, at most; 0 where it is
-            over at once; None where no such bound is known.
+        decay_seconds: Time in which what is in the loop fades by 60 dB, at most, as acoustics
+            means it: the slope of the decay. All modes lie within |z| = 1000^(-1 / (decay fs)). A
+            loop that first swells needs that time from then on. 0 where all is over at once; None
+            where no such bound is known.
         frequency_hz: For an unstable loop: of the pole outside the unit circle.
         growth_db_per_second: For an unstable loop: how fast that pole grows.
         node: Where a proof stopped: the node's label.
