@@ -22,7 +22,7 @@ from itertools import groupby
 from emitters.faust.growth import least, runs_away
 from ir.cycles import components, is_loop
 from ir.graph import Graph, Node, Program
-from ir.ops import OPS
+from ir.linearity import fixed_nodes, is_linear
 
 HELPERS = {
     "guard": """\
@@ -43,13 +43,6 @@ RISKY = frozenset(
 )
 """Operations that can make NaN or infinity of finite numbers, besides those that need a positive
 one, and `integer_pow` where it divides."""
-LINEAR = frozenset(
-    {"add", "sub", "neg", "sum", "delay", "fir", "iir", "sos", "reshape", "transpose", "broadcast"}
-    | {"slice", "concatenate", "take"}
-)
-"""Operations that are linear and fixed, whatever they are given."""
-SCALED = frozenset({"mul", "div", "einsum"})
-"""Operations that are linear in one operand if the others are fixed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +61,7 @@ class Guards:
 def guards(program: Program) -> Guards:
     """Finds what needs guards inside, given that all inputs are guarded."""
     graph = program.graph
-    fixed = _fixed(graph)
+    fixed = fixed_nodes(graph, knobs=True)
     edges = _edges(graph)
     loops = [g for g in components(range(len(graph.nodes)), edges) if is_loop(g, edges)]
     wild = _wild(program, fixed)
@@ -83,21 +76,14 @@ def guards(program: Program) -> Guards:
     return Guards(frozenset(guarded), frozenset(filters))
 
 
+def _is_linear(node: Node, members: set[int], fixed: set[int]) -> bool:
+    """Besides what is linear and fixed, delays may move: what is in them gets no louder."""
+    moving = node.op == "variable_delay" and node.inputs[1] not in members
+    return moving or is_linear(node, members, fixed)
+
+
 def _edges(graph: Graph):
     return lambda k: graph.nodes[k].inputs
-
-
-def _fixed(graph: Graph) -> set[int]:
-    """Nodes that are the same at every sample, or follow knobs, whose ranges are known."""
-    found: set[int] = set()
-    for group in components(range(len(graph.nodes)), _edges(graph)):
-        k = group[0]
-        node = graph.nodes[k]
-        sourced = node.op in ("coefficient", "constant", "control")
-        derived = node.inputs and OPS[node.op].family not in ("source", "time")
-        if len(group) == 1 and (sourced or (derived and found.issuperset(node.inputs))):
-            found.add(k)
-    return found
 
 
 def _wild(program: Program, fixed: set[int]) -> set[int]:
@@ -108,7 +94,7 @@ def _wild(program: Program, fixed: set[int]) -> set[int]:
     for k, node in graph:
         for s in node.inputs:
             readers.setdefault(s, []).append(k)
-    work = [k for k, node in graph if k not in fixed and _is_risky(node, low)]
+    work = [k for k, node in graph if k not in fixed and _is_risky(node, low, fixed)]
     while work:
         k = work.pop()
         node = graph.nodes[k]
@@ -120,25 +106,16 @@ def _wild(program: Program, fixed: set[int]) -> set[int]:
     return found
 
 
-def _is_risky(node: Node, low: Mapping[int, float]) -> bool:
+def _is_risky(node: Node, low: Mapping[int, float], fixed: set[int]) -> bool:
     """Whether an operation can make what is no number of numbers that are no lower than `low`."""
     if node.op in ("log", "rsqrt"):
         return low[node.inputs[0]] <= 0
     if node.op == "sqrt":
         return low[node.inputs[0]] < 0
     if node.op == "div":
-        return node.type.kind == "real" and low[node.inputs[1]] <= 0
+        by = node.inputs[1]
+        return node.type.kind == "real" and by not in fixed and low[by] <= 0
     return node.op in RISKY or (node.op == "integer_pow" and node.int("exponent") < 0)
-
-
-def _is_linear(node: Node, members: set[int], fixed: set[int]) -> bool:
-    """Whether a node of a loop is linear and fixed in what comes round the loop."""
-    if node.op in LINEAR:
-        return True
-    if node.op == "variable_delay":
-        return node.inputs[1] not in members
-    others = [s for s in node.inputs if s not in members]
-    return node.op in SCALED and len(others) == len(node.inputs) - 1 and fixed.issuperset(others)
 
 
 def bus(names: Sequence[str]) -> str:
