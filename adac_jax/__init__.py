@@ -24,6 +24,7 @@ from adac_jax.primitives import (
     state_variable,
     variable_delay,
 )
+from adac_jax.quantising import FixedPoint, fixed_point
 from adac_jax.rates import RateError, Resampled, at_rate
 from adac_jax.report import Check, Report
 from adac_jax.streaming import Stream, stream
@@ -37,6 +38,7 @@ __all__ = [
     "CertificateError",
     "Check",
     "DelayFreeLoopError",
+    "FixedPoint",
     "FrequencyResponse",
     "IRError",
     "RateError",
@@ -53,6 +55,7 @@ __all__ = [
     "feedback",
     "fir",
     "fit",
+    "fixed_point",
     "fractional_delay",
     "frequency_response",
     "interop",
