@@ -279,3 +279,32 @@ def equal_peaks(rng: Rng) -> ir.Program:
     section = peak(frequency(rng), 10 ** rng.uniform(-2, 1), rng.uniform(0.5, 12))
     sos = np.repeat(section[None, :, None], n, 2)
     return network(rng, m, A, sections(sos))
+
+
+@family("initial values of filters", 1)
+def initial_states(rng: Rng) -> ir.Program:
+    """Filters of any a0 that start with something in them, in a loop or in none."""
+    n, count = int(rng.integers(1, 3)), int(rng.integers(1, 4))
+    sos = rng.normal(size=(count, 6, n)) * 10 ** rng.uniform(-3, 0.5)
+    a0 = rng.choice([1.0, 8.0, -50.0, 0.02], (count, n))
+    sos[:, 3], sos[:, 5] = a0, a0 * rng.uniform(-0.8, 0.8, (count, n))
+    sos[:, 4] = a0 * rng.uniform(-0.9, 0.9, (count, n)) * (1 + sos[:, 5] / a0)
+    state = rng.normal(size=(count, 2, n)) * 10 ** rng.uniform(-1, 3)
+    order = int(rng.integers(1, 4))
+    a = np.stack([direct_form_roots(rng, order, 0.7) for _ in range(n)], 1) * a0[0]
+    b, begin = rng.normal(size=a.shape), rng.normal(size=(order, n)) * 30
+    fresh = again(rng)
+    looped, A = rng.uniform() < 0.5, orthogonal(rng, n)
+
+    def build(gain: float) -> ir.Program:
+        g, r = Maker(), fresh()
+        x = g.input(n)
+        head = g.b.reserve((n,)) if looped else x
+        s = g.delay(head, *lengths(r, n, 5)) if looped else x
+        s = g.op("iir", g.op("sos", s, sos, state), b, a, begin)
+        if not looped:
+            return g.program(s)
+        g.close(head, x, g.mix(s, A * gain))
+        return g.program(head, s)
+
+    return at_border(rng, build) if looped else build(1.0)

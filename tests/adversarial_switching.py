@@ -143,3 +143,41 @@ def two_gains(rng: Rng) -> Result:
         gain = g.mul(g.op("sub", y, cube), top * math.sqrt(27) / 2)
     g.close(head, x, g.mul(s, gain))
     return g.program(head), "stable" if top < 1 else "unstable", f"at most {top}"
+
+
+@family("latches", 2)
+def latches(rng: Rng) -> Result:
+    """Integers and truth values that remember how loud the loop was, and change its gain."""
+    g = Maker()
+    head = g.b.reserve(())
+    s, x = g.delay(head, int(rng.integers(1, 6))), g.input()
+    top, kind = float(distance(rng, 3) * rng.choice([1.0, 1.3])), rng.integers(0, 5)
+    loud = g.op("gt", g.op("abs", s), 0.5)
+    if kind == 0:
+        n = g.b.reserve((), "bool")
+        late = g.delay(n, 1)
+        g.b.define(n, "or", late, loud)
+        gain = g.op("select", late, top, 0.5)
+    else:
+        n = g.b.reserve((), "int")
+        if kind == 1:
+            late = g.op("variable_delay", n, g.op("convert", g.mul(x, 3.0), kind="int"),
+                        minimum=1, maximum=4)  # fmt: skip
+        else:
+            late = g.delay(n, 1)
+        if kind == 2:
+            # A counter of loud samples, to five.
+            more = g.op("add", late, g.op("convert", loud, kind="int"))
+            g.b.define(n, "minimum", more, g.b.constant(5))
+        elif kind == 1:
+            g.b.define(n, "maximum", late, g.op("select", loud, [5], [0]))
+        else:
+            g.b.define(n, "select", loud, g.b.constant(5), late)
+        if kind == 3:
+            table = np.array([0.1, 0.2, -0.3, 0.5, 0.4, top])
+            gain = g.op("lookup", table, late)
+        else:
+            gain = g.add(g.mul(g.op("convert", late, kind="real"), (top - 0.5) / 5), 0.5)
+    g.close(head, x, g.mul(s, gain))
+    # A constant input reaches 1 in the first samples, so the latch closes.
+    return g.program(head), "stable" if top < 1 else "unstable", f"gain {top} once it was loud"
