@@ -142,7 +142,7 @@ class Resampled:
         host, own = self.sample_rate, self.model_rate
         if host == own:
             return (lambda x: x), (lambda x: x)
-        kind = {"dtype": np.dtype(self._dtype).name, "quality": self.quality}
+        kind: dict[str, Any] = {"dtype": np.dtype(self._dtype).name, "quality": self.quality}
         return (
             soxr.ResampleStream(host, own, inputs, **kind).resample_chunk,
             soxr.ResampleStream(own, host, outputs, **kind).resample_chunk,
