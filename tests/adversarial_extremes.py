@@ -114,3 +114,21 @@ def unreached(rng: Rng) -> ir.Program:
     s = g.op("delay", head, rng.normal(size=m), samples=(m,))
     g.b.define(head, "mul", s, g.b.constant(float(r)))
     return g.program(g.add(x, head) if rng.uniform() < 0.7 else g.op("sub", x, g.mul(head, 0.0)))
+
+
+@family("channels apart", 2)
+def channels_apart(rng: Rng) -> ir.Program:
+    """Channels that share their nodes and hear each other not at all, or one way: some of them
+    lossless, some stable, some not."""
+    n = int(rng.integers(2, 5))
+    gains = rng.choice([1.0, -1.0, 0.5, 1.0 + 1e-6, 1.0 - 1e-6, 1.3, 0.9], n)
+    A = np.diag(gains) + np.tril(rng.normal(size=(n, n)), -1) * (rng.uniform() < 0.5)
+    if rng.uniform() < 0.5:
+        order = rng.permutation(n)
+        A = A[order][:, order]
+    if rng.uniform() < 0.3:
+        return network(rng, lengths(rng, n, 6), A)
+    # One-poles whose gain at 0 Hz is one: the border lies there.
+    p = rng.uniform(0, 0.9, n)
+    b, a = np.stack([1 - p, 0 * p]), np.stack([1 + 0 * p, -p])
+    return network(rng, lengths(rng, n, 6), A, lambda g, s: g.op("iir", s, b, a))

@@ -138,7 +138,7 @@ def dead_zones(rng: Rng) -> Result:
 
 @family("relays and roundings", 1)
 def relays(rng: Rng) -> Result:
-    kind, k = rng.integers(0, 4), float(rng.uniform(0.2, 0.95))
+    kind, k, size = rng.integers(0, 5), float(rng.uniform(0.2, 0.95)), 3.0
     g = Maker()
     head = g.b.reserve(())
     s = g.delay(head, int(rng.integers(1, 9)))
@@ -153,11 +153,16 @@ def relays(rng: Rng) -> Result:
         k = float(1 + 10 ** rng.uniform(-1.5, 0))
         fed = g.mul(g.op("floor", g.mul(s, 8.0)), k / 8)
         truth, why = "unstable", f"slope {k} at large levels; floor drives it down"
+    elif kind == 3:
+        # What is small is rounded to zero before any gain can raise it.
+        k, size = float(rng.uniform(1.05, 3)), 0.1
+        fed = g.op("round", g.mul(s, k))
+        truth, why = "stable", f"rounded to zero, so the slope {k} is never met"
     else:
         # Truncation to zero loses energy.
         fed = g.op("convert", g.op("convert", g.mul(s, k), kind="int"), kind="real")
         truth, why = "stable", "truncated towards zero after a gain below one"
-    g.close(head, g.mul(g.input(), 3.0), fed)
+    g.close(head, g.mul(g.input(), size), fed)
     return g.program(head), truth, why
 
 
