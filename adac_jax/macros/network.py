@@ -1,0 +1,172 @@
+"""Knobs in the loop of a feedback delay network: its parts, each with knobs of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from adac_jax import nn, oscillators
+from adac_jax.errors import AdacError
+from adac_jax.macros import knobs
+from adac_jax.macros.decay import Scaling, scaled, scaling
+from adac_jax.macros.sections import Sections, first_order_allpass
+from adac_jax.nn.module import Module
+from adac_jax.nn.naming import call
+from adac_jax.primitives import fractional_delay
+
+IN_LOOP = ("decay", "decay bands", "brightness", "freeze", "size", "modulation")
+"""Knobs that act in the loop."""
+DAMPING = 0.25
+"""Of the brightness in dB, what lines of `REFERENCE` seconds lose on each pass, if it is below."""
+REFERENCE = 0.05
+"""Seconds."""
+
+
+class Absorption(Module):
+    """What lines lose, with knobs: y = (1 - f) S(F x) + f x.
+
+    F is the absorption as trained; S scales its decibels by size / decay, for each band by its own
+    factor besides; a shelf darkens; f is the freeze. Each knob is a gain without memory, or part of
+    one; all filters stand still.
+
+    Args:
+        part: F, N channels; None if there is none.
+        lengths: m of each line, in samples.
+        sample_rate: fs in Hz.
+        names: The knobs.
+        bands: Centres in Hz of the bands that have knobs of their own.
+    """
+
+    def __init__(
+        self,
+        part: Module | None,
+        lengths: Sequence[int],
+        sample_rate: float,
+        names: Sequence[str],
+        bands: Sequence[float],
+    ) -> None:
+        self.inputs = self.outputs = len(lengths)
+        self.part, self.names = part, tuple(names)
+        self.lengths, self.sample_rate = tuple(lengths), float(sample_rate)
+        self.bands = tuple(map(float, bands)) if "decay bands" in names else ()
+        self.design: Scaling | None = None
+        if part is not None and {"decay", "decay bands", "size"} & set(names):
+            self.design = scaling(part, sample_rate, math.log(knobs.DECAY[1]), self.bands)
+        elif {"decay", "decay bands"} & set(names):
+            raise AdacError("The network has no absorption, so there is no decay to be scaled.")
+        self.shelf = Sections(
+            (first_order_allpass(min(knobs.BRIGHT, 0.25 * sample_rate), sample_rate),), (-1.0,)
+        )
+
+    def __call__(self, x: Array) -> Array:
+        """Absorbs."""
+        y = x if self.part is None else call("part", self.part, x)
+        if self.design is not None:
+            one = jnp.ones(())
+            size = knobs.size(max(self.lengths) / self.sample_rate) if "size" in self.names else one
+            decay = knobs.decay() if "decay" in self.names else one
+            bands = [knobs.band_decay(f) for f in self.bands]
+            y = scaled(y, self.design, size / decay, bands)
+        if "brightness" in self.names:
+            # Downwards only: what a line loses more, no gain can make unstable.
+            db = jnp.minimum(knobs.brightness(), 0) * DAMPING
+            share = np.array(self.lengths) / (self.sample_rate * REFERENCE)
+            y = self.shelf(y, jnp.expm1(db * jnp.asarray(share * math.log(10) / 20))[None])
+        if "freeze" not in self.names:
+            return y
+        f = knobs.freeze()
+        return (1 - f) * y + f * x
+
+
+class Gate(Module):
+    """What enters the lines: nothing while they are frozen."""
+
+    def __init__(self, part: Module) -> None:
+        self.part, self.inputs, self.outputs = part, part.inputs, part.outputs
+
+    def __call__(self, x: Array) -> Array:
+        """Lets through 1 - freeze."""
+        return call("part", self.part, x) * (1 - knobs.freeze())
+
+
+class MovedDelays(Module):
+    """Delays whose lengths follow knobs: m_i size + depth (1 + sin) samples, interpolated linearly.
+
+    The weights are not negative and add up to 1, so no length, and no motion of one, makes a sample
+    larger than those it comes from. At rest the lengths are whole, and read to the bit.
+
+    Args:
+        samples: m of each line.
+        sample_rate: fs in Hz.
+        names: "size", "modulation" or both.
+    """
+
+    def __init__(self, samples: Sequence[int], sample_rate: float, names: Sequence[str]) -> None:
+        self.inputs = self.outputs = len(samples)
+        self.samples, self.sample_rate = tuple(samples), float(sample_rate)
+        self.names = tuple(names)
+
+    def __call__(self, x: Array) -> Array:
+        """Delays each channel."""
+        m = jnp.asarray(np.array(self.samples, np.float64), x.dtype)
+        most, least = float(max(self.samples)), float(min(self.samples))
+        if "size" in self.names:
+            m = m * knobs.size(max(self.samples) / self.sample_rate)
+            most, least = most * knobs.SIZE[1], least * knobs.SIZE[0]
+        if "modulation" in self.names:
+            depth = knobs.modulation(self.sample_rate)
+            place = np.arange(len(self.samples)) / len(self.samples)
+            phase = oscillators.phasor(knobs.RATE, x, sample_rate=self.sample_rate, start=place)
+            m = m + depth * (1 + oscillators.sine(phase))
+            most += 2 * knobs.DEPTH * self.sample_rate / 1000
+        return fractional_delay(
+            x, m, order=1, minimum=max(1, math.floor(least) - 1), maximum=math.ceil(most)
+        )
+
+
+def with_knobs(
+    network: nn.FDN, names: Sequence[str], sample_rate: float, bands: Sequence[float]
+) -> nn.FDN:
+    """A network of the same parts, with knobs in its loop.
+
+    Raises:
+        AdacError: a knob needs a part of another kind than the network has.
+    """
+    wanted = [name for name in names if name in IN_LOOP]
+    moved = [name for name in wanted if name in ("size", "modulation")]
+    lengths = _lengths(network.delays, wanted)
+    parts = {
+        name: getattr(network, name)
+        for name in (
+            "matrix", "input_gain", "output_gain", "absorption", "direct", "feedback_delays",
+            "loop", "pre_tone", "tone",
+        )
+    }  # fmt: skip
+    delays = MovedDelays(lengths, sample_rate, moved) if moved else network.delays
+    if {"decay", "decay bands", "brightness", "freeze", "size"} & set(wanted):
+        old = parts["absorption"]
+        parts["absorption"] = Absorption(old, lengths, sample_rate, wanted, bands)
+    if "freeze" in wanted:
+        parts["input_gain"] = Gate(parts["input_gain"])
+    made = nn.FDN(delays, **parts)
+    if hasattr(network, "sample_rate"):
+        made.sample_rate = network.sample_rate
+    return made
+
+
+def _lengths(delays: Module, wanted: Sequence[str]) -> tuple[int, ...]:
+    if isinstance(delays, nn.Delay):
+        return delays.samples
+    if {"size", "modulation"} & set(wanted):
+        raise AdacError(
+            f"The knobs size and modulation move whole delays, but the network has "
+            f"{type(delays).__name__}."
+        )
+    found = getattr(delays, "samples", None)
+    if found is None:
+        raise AdacError(f"How long the lines of {type(delays).__name__} are is not known.")
+    return tuple(round(float(m)) for m in np.asarray(found[...]).ravel())
