@@ -261,7 +261,7 @@ def test_no_end_no_prediction():
     x = b.add("input", index=0, shape=(), kind="real")
     u = b.reserve(())
     scaled = b.add("mul", x, b.constant(0.0137))
-    b.define(u, "add", scaled, b.add("delay", u, samples=(1,)))
+    b.define(u, "add", scaled, b.add("delay", u, samples=(64,)))
     program = prepared(ir.Program(b.build([u])))
     assert worst_peaks(runner(program)) is None
     peaks = {k: np.full(n.shape, 8.0) for k, n in program.graph}

@@ -26,7 +26,7 @@ REMAINING = 2e-3
 """Share of a response's energy in its last half at which it counts as over: less than 0.01 dB."""
 ENDED = 0.1
 """Share of the sum of a response's magnitudes in its last half at which it counts as over."""
-FIRST, JUDGED, LONGEST = 2**12, 2**14, 2**19
+FIRST, JUDGED, LONGEST = 2**12, 2**16, 2**19
 """Samples of a response that are looked at: at first; until one that does not fade is given up; and
 at most."""
 FADING = 0.998
@@ -164,7 +164,7 @@ def predicted(formats: Formats, runner: Runner) -> Prediction | None:
     ]
     outputs = graph.output_channels
     shares: dict[int, np.ndarray] = {}
-    size = sum(n.type.size for n in graph.nodes)
+    size = _size(runner)
     length, position = FIRST, 0
     while position < len(sources):
         copies = int(max(1, min(MEMORY // (size * length), len(sources) - position)))
@@ -193,6 +193,11 @@ def _energies(
     return squared.sum(-1), squared[..., length // 2 :].sum(-1)
 
 
+def _size(runner: Runner) -> int:
+    """Numbers at one sample of one copy."""
+    return sum(n.type.size for k, n in runner.graph if k not in runner.fixed)
+
+
 def _silence(runner: Runner, copies: int, length: int) -> list[Value]:
     shapes = [runner.graph.nodes[k].shape for k in runner.graph.inputs]
     return [np.zeros((*shape, copies, length)) for shape in shapes]
@@ -215,7 +220,7 @@ def worst_peaks(runner: Runner) -> dict[int, np.ndarray] | None:
     if nonlinear(graph):
         return None
     sources = [(k, c) for k in graph.inputs for c in np.ndindex(graph.nodes[k].shape)]
-    count, size, length = len(sources), sum(n.type.size for n in graph.nodes), FIRST
+    count, size, length = len(sources), _size(runner), FIRST
     while length <= LONGEST and size * length * (count + 1) <= 8 * MEMORY:
         runner.run(Pulses(sources), _silence(runner, count + 1, length), length, count + 1)
         found, over, stays = {}, True, False
