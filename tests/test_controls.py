@@ -409,6 +409,7 @@ def test_verification_turns_knobs():
     turned = [c for c in report.checks if "controls" in c.reading]
     assert {c.signal.partition(", ")[2] for c in turned} == {
         "controls at minimum", "controls at maximum", "controls moving",
+        "g at minimum", "g at maximum", "h at minimum", "h at maximum",
     }  # fmt: skip
     assert {c.reading for c in turned} == {
         f"{name} (controls)" for name in ("FAUST double", "FAUST single", "interpreter")
