@@ -12,6 +12,7 @@ import adversarial_controls  # noqa: F401
 import adversarial_extremes  # noqa: F401
 import adversarial_fuzz  # noqa: F401
 import adversarial_linear  # noqa: F401
+import adversarial_mixtures  # noqa: F401
 import adversarial_motion  # noqa: F401
 import adversarial_nonlinear  # noqa: F401
 import adversarial_structures  # noqa: F401
