@@ -94,6 +94,7 @@ OTHERS = {
     "gate": lambda: traced(effects.Gate(1, sample_rate=48000), 1),
     "recurrent": lambda: traced(effects.LSTMAmplifier(3, rngs=nnx.Rngs(0)), 1),
     "delay": lambda: traced(effects.Chorus(1, sample_rate=48000), 1),
+    "phaser": lambda: traced(effects.Phaser(1, sample_rate=48000), 1),
 }
 ALL = LINEAR | OTHERS
 _TEXTS: dict[tuple[str, bool], str] = {}

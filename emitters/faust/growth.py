@@ -8,7 +8,7 @@ gated cell or an envelope follower, s ≤ 1 by its gates, needs no guard to stay
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +41,8 @@ MOVING = frozenset(
 )
 """Operations of which the result is at most as large as the largest operand."""
 UNKNOWN = Growth(math.inf, 0.0)
+LIMIT = 2.0**20
+"""Of what passes the guard of an input."""
 
 
 def runs_away(program: Program, group: Sequence[int]) -> bool:
@@ -50,16 +52,26 @@ def runs_away(program: Program, group: Sequence[int]) -> bool:
         program: A graph and its numbers.
         group: The nodes of the loop.
     """
-    graph, members = program.graph, set(group)
-    found: dict[int, Growth] = {}
+    graph = program.graph
+    delays = {k for k in group if graph.nodes[k].op in ("delay", "variable_delay")}
+    found = _all(program, dict.fromkeys(delays, Growth(0.0, 1.0)))
+    return not all(found[graph.nodes[k].inputs[0]].s <= 1 for k in delays)
+
+
+def largest(program: Program, loops: Iterable[int]) -> dict[int, float]:
+    """A bound on each node's magnitude, ∞ where none is known, such as for nodes of loops."""
+    found = _all(program, dict.fromkeys(loops, UNKNOWN))
+    return {k: growth.b for k, growth in found.items()}
+
+
+def _all(program: Program, known: dict[int, Growth]) -> dict[int, Growth]:
+    graph = program.graph
+    found = dict(known)
     for k in order(graph):
-        node = graph.nodes[k]
-        if k in members and node.op in ("delay", "variable_delay"):
-            found[k] = Growth(0.0, 1.0)
-        else:
+        if k not in found:
+            node = graph.nodes[k]
             found[k] = _growth(program, node, [found[i] for i in node.inputs if i in found])
-    entering = [graph.nodes[k].inputs[0] for k in group if "delay" in graph.nodes[k].op]
-    return not all(found[k].s <= 1 for k in entering)
+    return found
 
 
 def least(program: Program) -> dict[int, float]:
@@ -99,6 +111,10 @@ def _growth(program: Program, node: Node, xs: list[Growth]) -> Growth:
         return Growth(abs(float(node["value"])), 0.0)  # type: ignore[arg-type]
     if node.op == "control":
         return Growth(max(abs(float(node[k])) for k in ("minimum", "maximum")), 0.0)  # type: ignore
+    if node.op == "input" and node.type.kind == "real":
+        return Growth(LIMIT, 0.0)
+    if node.type.kind == "int":
+        return Growth(2.0**31, 0.0)
     if node.op in BOUNDED or node.type.kind == "bool":
         return Growth(BOUNDED.get(node.op, 1.0), 0.0)
     if node.op in MOVING and len(xs) == len(node.inputs):
@@ -133,4 +149,4 @@ def _terms(program: Program, node: Node) -> int:
     return math.prod(n for letter, n in sizes.items() if letter not in result)
 
 
-__all__ = ["least", "runs_away"]
+__all__ = ["largest", "least", "runs_away"]

@@ -1,11 +1,11 @@
 """What keeps bad samples out of states: one NaN that gets into a loop never leaves it.
 
 A sample that is no number, infinite, or 2^20 and more (120 dB above full scale) becomes zero where
-it enters; all others pass with every bit. Behind that, what is linear, stable and fixed stays
-finite, and so does a loop that grows by a constant a sample at most. What else there is can make
-such numbers of good ones (the logarithm of less than zero, an unstable cubic), so other loops, and
-those that hear what may be no number, are guarded where they go back, and recursive filters where
-they take in such a signal.
+it enters; all others pass with every bit. Behind that, what is linear and stable stays finite, and
+so does a loop that grows by a constant a sample at most. What else there is can make such numbers
+of good ones (the logarithm of less than zero, an unstable cubic), so other loops, and those that
+hear what may be no number, are guarded where they go back, and recursive filters where they take
+in such a signal.
 
 The comparisons are strict, two, and choose the sample where they hold: libfaust tells LLVM that
 there are no NaNs, and so may those who compile its C++, after which `abs(x) <= limit` holds of one,
@@ -19,10 +19,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from emitters.faust.growth import least, runs_away
+from emitters.faust.growth import largest, least, runs_away
 from ir.cycles import components, is_loop
 from ir.graph import Graph, Node, Program
-from ir.linearity import fixed_nodes, is_linear
+from ir.linearity import LINEAR, SCALED, fixed_nodes
 
 HELPERS = {
     "guard": """\
@@ -37,12 +37,11 @@ finite(x) = select2((x > -18446744073709551616.0) & (x < 18446744073709551616.0)
 }
 """Definitions in FAUST."""
 
-RISKY = frozenset(
-    {"log1p", "exp", "exp2", "expm1", "tan", "asin", "acos", "sinh", "cosh", "acosh", "atanh"}
-    | {"pow", "rem"}
-)
+RISKY = frozenset({"log1p", "tan", "asin", "acos", "acosh", "atanh", "pow", "rem"})
 """Operations that can make NaN or infinity of finite numbers, besides those that need a positive
-one, and `integer_pow` where it divides."""
+one, those that need a moderate one, and `integer_pow` where it divides."""
+EXPONENTIAL, EXPONENT = frozenset({"exp", "exp2", "expm1", "sinh", "cosh"}), 80.0
+"""The latter, and up to where single precision holds them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,37 +63,44 @@ def guards(program: Program) -> Guards:
     fixed = fixed_nodes(graph, knobs=True)
     edges = _edges(graph)
     loops = [g for g in components(range(len(graph.nodes)), edges) if is_loop(g, edges)]
-    wild = _wild(program, fixed)
+    wild = _wild(program, fixed, {k for group in loops for k in group})
     guarded: set[int] = set()
     for group in loops:
         members = set(group)
         hears = {s for k in group for s in graph.nodes[k].inputs} | members
-        linear = all(_is_linear(graph.nodes[k], members, fixed) for k in group)
+        linear = all(_is_linear(graph.nodes[k], members) for k in group)
         if not wild.isdisjoint(hears) or (not linear and runs_away(program, group)):
             guarded |= members
     filters = (k for k, node in graph if node.op in ("iir", "sos") and node.inputs[0] in wild)
     return Guards(frozenset(guarded), frozenset(filters))
 
 
-def _is_linear(node: Node, members: set[int], fixed: set[int]) -> bool:
-    """Besides what is linear and fixed, delays may move: what is in them gets no louder."""
-    moving = node.op == "variable_delay" and node.inputs[1] not in members
-    return moving or is_linear(node, members, fixed)
+def _is_linear(node: Node, members: set[int]) -> bool:
+    """Whether a node of a loop is linear in the loop's signals.
+
+    Multipliers and delays may move: a loop that is stable at any sound is so at a loud one.
+    """
+    if node.op == "variable_delay":
+        return node.inputs[1] not in members
+    inside = [s for s in node.inputs if s in members]
+    if node.op == "div":
+        return node.inputs[1] not in members
+    return node.op in LINEAR or (node.op in SCALED and len(inside) == 1)
 
 
 def _edges(graph: Graph):
     return lambda k: graph.nodes[k].inputs
 
 
-def _wild(program: Program, fixed: set[int]) -> set[int]:
+def _wild(program: Program, fixed: set[int], loops: set[int]) -> set[int]:
     """Real signals that may be no number although all inputs are."""
-    graph, low = program.graph, least(program)
+    graph, low, high = program.graph, least(program), largest(program, loops)
     found: set[int] = set()
     readers: dict[int, list[int]] = {}
     for k, node in graph:
         for s in node.inputs:
             readers.setdefault(s, []).append(k)
-    work = [k for k, node in graph if k not in fixed and _is_risky(node, low, fixed)]
+    work = [k for k, node in graph if k not in fixed and _is_risky(node, low, high, fixed)]
     while work:
         k = work.pop()
         node = graph.nodes[k]
@@ -106,8 +112,17 @@ def _wild(program: Program, fixed: set[int]) -> set[int]:
     return found
 
 
-def _is_risky(node: Node, low: Mapping[int, float], fixed: set[int]) -> bool:
-    """Whether an operation can make what is no number of numbers that are no lower than `low`."""
+def _is_risky(
+    node: Node, low: Mapping[int, float], high: Mapping[int, float], fixed: set[int]
+) -> bool:
+    """Whether an operation can make what is no number of numbers.
+
+    Args:
+        node: The operation.
+        low: What its operands are no lower than.
+        high: What their magnitudes are no higher than.
+        fixed: Nodes that are the same at every sample.
+    """
     if node.op in ("log", "rsqrt"):
         return low[node.inputs[0]] <= 0
     if node.op == "sqrt":
@@ -115,6 +130,8 @@ def _is_risky(node: Node, low: Mapping[int, float], fixed: set[int]) -> bool:
     if node.op == "div":
         by = node.inputs[1]
         return node.type.kind == "real" and by not in fixed and low[by] <= 0
+    if node.op in EXPONENTIAL:
+        return high[node.inputs[0]] > EXPONENT
     return node.op in RISKY or (node.op == "integer_pow" and node.int("exponent") < 0)
 
 
