@@ -54,8 +54,8 @@ EPILOG = """
 
     python -m adac_jax.export amplifier.nam --out out/amplifier
 
-[bold]Exit codes[/bold]  0: exported. 1: it could not be, or FAUST and JAX differ; nothing is \
-written. 2: the command line is wrong.
+[bold]Exit codes[/bold]  0: exported. 1: it could not be, FAUST and JAX differ, or it \
+could not be proved stable; nothing is written. 2: the command line is wrong.
 """
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -73,7 +73,10 @@ def command(
         ),
     ] = None,
     out: Annotated[
-        Path, typer.Option(help="Folder for NAME.dsp, NAME.ir.json, report.json, report.png.")
+        Path,
+        typer.Option(
+            help="Folder for NAME.dsp, NAME.ir.json, NAME.cert.json, report.json, report.png."
+        ),
     ] = Path("out"),
     weights: Annotated[
         Path | None,
@@ -138,6 +141,9 @@ def command(
     keep_failed: Annotated[
         bool, typer.Option(help="Where the comparison fails, still write the report.")
     ] = False,
+    uncertified: Annotated[
+        bool, typer.Option(help="Export a model that could not be proved stable all the same.")
+    ] = False,
     show_traceback: ShowTraceback = False,
 ) -> None:
     """Exports a model: see `HELP`."""
@@ -162,6 +168,7 @@ def command(
                         listen_to=listen,
                         controls=_positions(control or [], listen),
                         keep_failed=keep_failed,
+                        uncertified=uncertified,
                         trusted=not isinstance(found, Program),
                         stage=status.update,
                         warn=lambda text: _warn(errors, text),
@@ -223,6 +230,10 @@ def _warn(console: Console, text: str) -> None:
 
 def _show(console: Console, exported: Exported) -> None:
     console.print(table(exported.report))
+    if exported.certificate is not None:
+        console.print(
+            f"certificate: {exported.certificate.summary()}", highlight=False, soft_wrap=True
+        )
     if exported.report.latency:
         console.print(f"latency: {exported.report.latency} samples", highlight=False)
     console.print()

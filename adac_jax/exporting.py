@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from adac_jax.certifying import CertificateError, certify_rounded
 from adac_jax.errors import AdacError, DelayFreeLoopError, IRError
 from adac_jax.host import HostError
 from adac_jax.listening import Listening, listen, memory_samples
@@ -22,7 +23,7 @@ from adac_jax.tracing import Latency, Traced
 from adac_jax.trial import LIMIT_SECONDS, MANY_LINES, try_compile
 from adac_jax.verification import traced_at, verify_program
 from emitters import faust
-from ir import Program, dumps
+from ir import Certificate, Program, dumps
 from ir.knobs import check_names, settling
 from ir.ops.controls import attribute
 
@@ -55,15 +56,18 @@ class Exported:
 
     Attributes:
         report: The comparison.
-        files: What was written, in order: FAUST, IR, report, figure, and the sound, if any.
+        files: What was written, in order: FAUST, IR, certificate, report, figure, and the sound, if
+            any.
         listening: What came out of the sound file, if there was one.
         cost: What the program was estimated to cost before it was compiled.
+        certificate: The proof that it cannot blow up, or why there is none.
     """
 
     report: Report
     files: tuple[Path, ...]
     listening: Listening | None
     cost: faust.Cost | None = None
+    certificate: Certificate | None = None
 
 
 SLOW_COMPILE, SLOW_RUN = 10.0, 2.0
@@ -99,14 +103,16 @@ def export(
     listen_to: str | Path | None = None,
     controls: Mapping[str, float] | None = None,
     keep_failed: bool = False,
+    uncertified: bool = False,
     trusted: bool = True,
     stage: Callable[[str], None] = lambda text: None,
     warn: Callable[[str], None] = warnings.warn,
 ) -> Exported:
-    """Verifies a model and writes `NAME.dsp`, `NAME.ir.json`, `report.json` and `report.png`.
+    """Verifies a model, proves that it is stable, and writes what ships.
 
-    Everything is made in a temporary folder beside the target and moved into place when it is
-    complete and the comparison passed; otherwise nothing is written.
+    That is `NAME.dsp`, `NAME.ir.json`, `NAME.cert.json`, `report.json` and `report.png`. All is
+    made in a temporary folder beside the target and moved into place when it is complete, the
+    comparison passed and the certificate says stable or lossless; else nothing is written.
 
     Args:
         model: As for `verify`.
@@ -123,6 +129,7 @@ def export(
         listen_to: A sound file to render through the compiled FAUST, to `STEM.wet.wav`.
         controls: Where knobs stand for `listen_to`, by their names; the others at their defaults.
         keep_failed: Where the comparison fails, still write `report.json` and `report.png`.
+        uncertified: Export a model that is unstable, or could not be proved stable, all the same.
         trusted: False compiles in a child process first, for models that come as data.
         stage: Called with what is being done, for a progress line.
         warn: Called with a sentence, before it is compiled, where a program will take long to
@@ -132,6 +139,7 @@ def export(
         The report and the files.
 
     Raises:
+        CertificateError: the model is unstable, or could not be proved stable.
         ComparisonError: FAUST and JAX differ.
         RefusedError, DelayFreeLoopError, AdacError, IRError: as `trace` and `listen`; or `out`
             cannot be written.
@@ -151,13 +159,19 @@ def export(
         traced, program = _traced(model, parameters, inputs, sample_rate, name, latency)
         _check_controls(program, controls)
         stem = name or file_stem(program.graph.name)
+        stage("proving that it is stable")
+        mark = time.perf_counter()
+        certificate = certify_rounded(program, precision)
+        spent = {"trace": mark - begun, "certify": time.perf_counter() - mark}
+        if not certificate.passed and not uncertified:
+            raise CertificateError(certificate)
         estimate = faust.cost(program)
         for text in warnings_for(estimate):
             warn(text)
         stage("emitting")
         mark = time.perf_counter()
         source = faust.emit(program)
-        spent = {"trace": mark - begun, "emit": time.perf_counter() - mark}
+        spent["emit"] = time.perf_counter() - mark
         if not trusted or source.count("\n") > MANY_LINES:
             stage(f"compiling in a process of its own (at most {LIMIT_SECONDS:.0f} s)")
             try_compile(source, round(program.graph.sample_rate))
@@ -166,7 +180,11 @@ def export(
         report = dataclasses.replace(report, timings=spent | report.timings | spent)
         report = _required(report, precision)
         stage("drawing")
-        written = {f"{stem}.dsp": source, f"{stem}.ir.json": dumps(program)}
+        written = {
+            f"{stem}.dsp": source,
+            f"{stem}.ir.json": dumps(program),
+            f"{stem}.cert.json": certificate.to_json(),
+        }
         if report.passed:
             for file, text in written.items():
                 (folder / file).write_text(text, "utf-8")
@@ -194,7 +212,7 @@ def export(
         paths = deliver(files)
     if heard is not None:
         heard = dataclasses.replace(heard, path=paths[-1])
-    return Exported(report, paths, heard, estimate)
+    return Exported(report, paths, heard, estimate, certificate)
 
 
 def _check_controls(program: Program, controls: Mapping[str, float] | None) -> None:
@@ -242,4 +260,4 @@ def file_stem(name: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).strip("._-")[:100] or "model"
 
 
-__all__ = ["ComparisonError", "DelayFreeLoopError", "Exported", "export"]
+__all__ = ["CertificateError", "ComparisonError", "DelayFreeLoopError", "Exported", "export"]

@@ -133,10 +133,11 @@ def failure(capsys, *arguments: object) -> str:
 # -- What is written --------------------------------------------------------------------------
 
 
-def test_export_of_a_file_writes_four_files_that_agree(models, capsys):
+def test_export_of_a_file_writes_five_files_that_agree(models, capsys):
     assert main([f"{models}:Comb", "--out", "out", "--name", "comb", *SHORT]) == 0
     names = {p.name for p in Path("out").iterdir()}
-    assert names == {"comb.dsp", "comb.ir.json", "report.json", "report.png"}
+    assert names == {"comb.dsp", "comb.ir.json", "comb.cert.json", "report.json", "report.png"}
+    assert json.loads(Path("out/comb.cert.json").read_text())["verdict"] == "stable"
     program = ir.loads(Path("out/comb.ir.json").read_text())
     assert Path("out/comb.dsp").read_text() == faust.emit(program)
     report = json.loads(Path("out/report.json").read_text())

@@ -9,7 +9,7 @@ import numpy as np
 
 from ir.certificate.exact import Result
 from ir.certificate.small_gain import absolute_radius, scale, scaled_input
-from ir.certificate.system import System, energy_gains, lane_gains, peak_gains
+from ir.certificate.system import Atom, System, energy_gains, lane_gains, peak_gains
 
 STEPS = 8
 REFINEMENTS = 30
@@ -65,6 +65,19 @@ class _Absolute(_Energy):
     def gains(self, radius: float) -> np.ndarray:
         return peak_gains(self.system, radius)
 
+    def hopeless(self) -> bool:
+        """Whether sums of absolute values cannot do: they are no less than |H| at 0 and at π."""
+        least = np.ones(len(self.system.lanes))
+        for i, lane in enumerate(self.system.lanes):
+            for a in lane:
+                least[i] *= _at_ends(self.system.atoms[a])
+            least[i] *= np.prod(self.system.links(lane))
+        P = np.where(np.isfinite(least), least, 0.0) * self.system.between
+        for group in self.groups:
+            if len(group) > 1 and absolute_radius(P[np.ix_(group, group)])[1] > 1 + 1e-6:
+                return True
+        return False
+
     def worst(self, lanes: np.ndarray) -> float:
         most = 0.0
         for group in self.groups:
@@ -82,6 +95,17 @@ class _Absolute(_Energy):
         return x * float((outside / x).max(initial=0.0)) / (1 - value)
 
 
+def _at_ends(atom: Atom) -> float:
+    """The larger of |H| at 0 and at π of a filter, and the gain of what is none."""
+    if atom.filter is None:
+        return atom.gain
+    ends = []
+    for sign in (1.0, -1.0):
+        b, a = (np.prod((c * sign ** np.arange(c.shape[1])).sum(1)) for c in atom.filter)
+        ends.append(abs(b / a) if a else 0.0)
+    return float(max(ends))
+
+
 def by_energy(system: System, rate: bool = True) -> Bounds:
     """Scaled small gain in the energy of signals.
 
@@ -94,7 +118,10 @@ def by_energy(system: System, rate: bool = True) -> Bounds:
 
 def by_peaks(system: System, rate: bool = True) -> Bounds:
     """Small gain in the largest absolute value of signals, which no motion of delays changes."""
-    return _bounds(system, _Absolute(system), lambda r: 1.0, rate)
+    measure = _Absolute(system)
+    if measure.hopeless():
+        return Bounds(np.inf, 1.0, np.full(len(system.atoms), np.inf))
+    return _bounds(system, measure, lambda r: 1.0, rate)
 
 
 def by_poles(
@@ -103,8 +130,9 @@ def by_poles(
     """What the exact test of every loop of a linear system says."""
     measure = _Exact(system, results)
     radius = max(result.radius for _, result in results)
-    each = measure.gains(radius)
-    lanes = lane_gains(system, each, radius)
+    # What is stable together may have parts that are not: their gains on the circle count.
+    each = energy_gains(system, radius, inside=False)
+    lanes = lane_gains(system, each, radius, inside=False)
     weight = 1 / np.sqrt(1 - radius * radius) if radius < 1 else np.inf
     return Bounds(gain, radius, _returns(system, measure, each, lanes, weight))
 

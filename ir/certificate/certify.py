@@ -47,13 +47,10 @@ def certify(program: Program, *, tolerance: float = 0.0) -> Certificate:
             found = prover.prove(group, forms)
             proofs.append(found.proof)
             forms |= {k: interval(bounds) for k, bounds in found.ranges.items()}
-            # A filter in a loop is part of it, and may be held by it.
-            if found.proof.verdict != "stable":
-                continue
         else:
+            # A filter in a loop is part of it, and may be held by it; others stand by themselves.
             forms[group[0]] = _form(program, group[0], forms, tolerance)
-        for k in group:
-            proofs.extend(_recursion(graph, k, forms))
+            proofs.extend(_recursion(graph, group[0], forms))
     if all(p.verdict == "stable" for p in proofs):
         proofs.extend(_undefined(graph, sequence, forms))
     return _certificate(graph, proofs, forms, tolerance)

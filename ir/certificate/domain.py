@@ -69,8 +69,8 @@ def guarded(graph: Graph, k: int) -> float:
     size, other = nodes[test.inputs[0]], nodes[near]
     if size.op != "abs" or not _as_large(graph, far, size.inputs[0]) or other.op != "constant":
         return 0.0
-    limit, value = (abs(float(nodes[i]["value"])) for i in (test.inputs[1], near))  # type: ignore
-    return min(limit, value)
+    limit, value = (float(nodes[i]["value"]) for i in (test.inputs[1], near))  # type: ignore
+    return max(min(limit, abs(value)), 0.0)
 
 
 def _as_large(graph: Graph, k: int, d: int) -> bool:

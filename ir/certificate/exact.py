@@ -2,7 +2,8 @@
 
 The poles are the zeros of F(z) = det(I - S(z)), S(z) = C diag(H_i(z)). F has no poles outside if
 the filters have none, so the number of its zeros there is how often F winds round zero as z goes
-round the unit circle (argument principle). The circle is cut into cells, each so short that F
+round the unit circle (argument principle); where filters have poles outside, which the loop may
+hold, those are added. The circle is cut into cells, each so short that F
 cannot vanish in it nor turn by half a revolution: with X ≈ (I - S)^-1 at its middle,
 
     κ = ‖X (I - S) - I‖ + ‖X C diag(ρ)‖_F,
@@ -80,6 +81,8 @@ class Loop:
         self.n = len(self.lanes)
         self.factors = [self._factor(lane) for lane in self.lanes]
         self.cascades = self._cascades()
+        counts = [filters.poles_outside(a) for *_, parts in self.factors for _, a in parts]
+        self.unstable = None if None in counts else sum(counts)  # type: ignore[arg-type]
         self.polynomials = sum(len(parts) for *_, parts in self.factors)
 
     def at_radius(self, radius: float) -> Loop:
@@ -248,9 +251,9 @@ def examine(loop: Loop, effort: float = EFFORT) -> Result:
     if first.outside != 0:
         return first
     for radius in _circles(loop, first):
-        if any(not filters.poles_inside(a, radius) for *_, parts in loop.factors for _, a in parts):
-            continue
         inner = loop.at_radius(radius)
+        if inner.unstable is None:
+            continue
         try:
             found = _count(inner, effort / 4)
         except TooLargeError:
@@ -292,11 +295,13 @@ def _count(loop: Loop, effort: float) -> Result:
     fine = _fine_cells(loop, low, up, effort)
     if isinstance(fine, float):
         return Result(None, 1.0, np.inf, loop.scaling, fine)
-    outside, where = _winding(loop, calm, fine)
+    zeros, where = _winding(loop, calm, fine)
+    # F has as many more zeros outside than its argument shows as it has poles there.
+    outside = zeros + (loop.unstable or 0)
     gains = np.concatenate([calm.size, fine.size])
     if where is None:
         where = float(np.concatenate([calm.at, fine.at])[np.argmax(gains)])
-    gain = float(gains.max()) if not outside else np.inf
+    gain = float(gains.max(initial=1.0))
     return Result(outside, 1.0, gain, loop.scaling, where)
 
 

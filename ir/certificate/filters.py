@@ -73,6 +73,21 @@ def sections_inside(sos: np.ndarray, radius: float = 1.0) -> bool:
     return all(poles_inside(section[3:], radius) for section in close)
 
 
+def poles_outside(a: np.ndarray) -> int | None:
+    """How many poles of 1 / Σ_k a_k z^-k lie outside the unit circle; None if one is too near."""
+    if poles_inside(a):
+        return 0
+    trimmed = np.trim_zeros(np.asarray(a, float), "b")
+    if not len(trimmed) or trimmed[0] == 0:
+        return None
+    moduli = np.abs(np.roots(trimmed))
+    # Roots of a polynomial of order n move by up to the n-th root of what rounding does to it.
+    near = ULP ** (1 / max(len(trimmed) - 1, 1)) * 64
+    if (np.abs(moduli - 1) < max(near, 1e-9)).any():
+        return None
+    return int(np.count_nonzero(moduli > 1))
+
+
 def pole_radius(a: np.ndarray) -> float:
     """About the largest modulus of the poles of 1 / Σ_k a_k z^-k."""
     trimmed = np.trim_zeros(np.asarray(a, float), "b")
@@ -80,19 +95,21 @@ def pole_radius(a: np.ndarray) -> float:
     return float(np.abs(roots).max(initial=0.0))
 
 
-def peak_of_sections(lanes: np.ndarray, radius: float = 1.0) -> np.ndarray:
+def peak_of_sections(lanes: np.ndarray, radius: float = 1.0, inside: bool = True) -> np.ndarray:
     """Bounds on max |H(r e^jω)| of cascades of sections, over all ω.
 
     Args:
-        lanes: (lanes, sections, 6); poles inside |z| < radius, else the result is infinite.
+        lanes: (lanes, sections, 6).
         radius: r.
+        inside: Poles must lie inside |z| < r, or the result is infinite; False bounds |H| on the
+            circle wherever they are.
 
     Returns:
         (lanes,), each at most 1e-7 (in log) above the maximum.
     """
     b, a = _scaled(lanes, radius)
     found = np.full(len(lanes), np.inf)
-    stable = np.array([sections_inside(lane, radius) for lane in lanes], bool)
+    stable = np.array([not inside or sections_inside(lane, radius) for lane in lanes], bool)
     if stable.any():
         found[stable] = np.exp(_Search(b[stable], a[stable]).run())
     return found
@@ -293,14 +310,16 @@ def peak_of_taps(taps: np.ndarray, radius: float = 1.0) -> float:
     return min(total, largest / float(np.sqrt(np.cos(np.pi * degree / count))))
 
 
-def peak_of_rational(b: np.ndarray, a: np.ndarray, radius: float = 1.0) -> float:
+def peak_of_rational(
+    b: np.ndarray, a: np.ndarray, radius: float = 1.0, inside: bool = True
+) -> float:
     """A bound on max |B / A| over |z| = r, of any order; poles inside, else infinite.
 
     What a grid finds, and a little more, κ, is proved: κ² |A|² - |B|² is a sum of cosines, which is
     expanded about the middle of each interval of ω, to order four with a bound on the remainder.
     Intervals in which that does not show it to be positive are halved.
     """
-    if not poles_inside(a, radius):
+    if inside and not poles_inside(a, radius):
         return np.inf
     powers = radius ** -np.arange(float(max(len(a), len(b))))
     top, bottom = b * powers[: len(b)], a * powers[: len(a)]

@@ -126,7 +126,7 @@ def binary(node: Node, x: Interval, y: Interval) -> Interval:
         return product(x, y)
     if op == "div":
         low, high = product(x, reciprocal(y))
-        return (np.ceil(low), np.floor(high)) if node.type.kind == "int" else (low, high)
+        return (np.trunc(low), np.trunc(high)) if node.type.kind == "int" else (low, high)
     if op == "maximum":
         return np.maximum(x[0], y[0]), np.maximum(x[1], y[1])
     if op == "minimum":

@@ -5,7 +5,8 @@ Such a number θ may be anything in its range at every sample. With one scaling 
     ‖D M(θ) Γ D^-1‖ < 1 for every θ
 
 proves the loop for any motion of θ, since the bound holds at every sample (the same of Perron's
-x: |M(θ)| Γ x < x). The box of all θ is cut into smaller ones, over each of which M lies within a
+x: |M(θ)| Γ x < x). Where M is affine in each θ, norms are convex in each, so the corners of the box
+decide. Otherwise the box of all θ is cut into smaller ones, over each of which M lies within a
 middle and a radius, until the bound holds in each.
 """
 
@@ -21,9 +22,16 @@ from ir.certificate.bounds import Bounds, returns_of
 from ir.certificate.forms import Context, Form, Mode, UnprovenError, interval
 from ir.certificate.intervals import Interval
 from ir.certificate.rules import evaluate
-from ir.certificate.small_gain import absolute_radius, applied, norm, scale, scale_all
+from ir.certificate.small_gain import (
+    absolute_radius,
+    applied,
+    norm,
+    scale,
+    scale_all,
+    scaled_input,
+)
 from ir.certificate.system import System, build, energy_gains, lane_gains, peak_gains
-from ir.graph import Graph
+from ir.graph import Graph, Node
 from ir.ops import OPS
 
 MOST = 4
@@ -203,40 +211,118 @@ def prove(loop: Family) -> tuple[System, Bounds] | None:
         middle = replace(middle, atoms=whole.atoms)
         if middle.C.shape != whole.C.shape:
             return None
+    affine = is_affine(loop)
     for peaks in (True, False):
         attempt = _Search(loop, whole, middle, peaks)
-        gain = attempt.run(low, high)
-        if gain is not None:
+        gain = attempt.corners() if affine else attempt.run(low, high)
+        if gain is None:
+            continue
+        if peaks:
             return whole, attempt.bounds(gain)
+        # On a smaller circle, which bounds the decay, and by it what adds up.
+        rate = -np.log(max(gain, 1e-6)) / max(1, *(a.delay[1] for a in whole.atoms))
+        for part in (0.5, 0.25, 0.1, 0.02):
+            inner = _Search(loop, whole, middle, peaks, float(np.exp(-rate * part)), attempt)
+            within = inner.corners() if affine else inner.run(low, high)
+            if within is not None:
+                return whole, replace(inner.bounds(within), gain=gain)
+        return whole, Bounds(gain, 1.0, np.full(len(whole.atoms), np.inf))
     return None
+
+
+LINEAR = frozenset(
+    ("add", "sub", "neg", "sum", "reshape", "transpose", "broadcast", "slice", "take",
+     "concatenate", "delay", "variable_delay", "fir", "iir", "sos")
+)  # fmt: skip
+
+
+def is_affine(loop: Family) -> bool:
+    """Whether every coefficient of the loop is affine in each θ by itself.
+
+    Told from the structure: what depends on θ is added, moved, or multiplied by numbers that do not
+    depend on θ; signals of the loop are multiplied by it once at most between two delays.
+    """
+    graph, members = loop.graph, set(loop.group)
+    moving = set(loop.roots)
+    for k in loop.between:
+        node = graph.nodes[k]
+        heard = [s for s in node.inputs if s in moving]
+        if not heard:
+            continue
+        once = node.op in ("mul", "einsum") and len(heard) == 1
+        once = once or (node.op == "div" and heard == [node.inputs[0]])
+        if node.op not in LINEAR and not once:
+            return False
+        moving.add(k)
+    scaled: set[int] = set()  # signals of the loop that θ has multiplied since the last delay
+    for k in loop.sequence:
+        node = graph.nodes[k]
+        by, held = ([s for s in node.inputs if s in among] for among in (moving, scaled))
+        if node.op in ("delay", "variable_delay"):
+            if held and min(_lengths(node)) == 0:
+                return False
+        elif node.op in ("mul", "einsum"):
+            inner = [s for s in node.inputs if s in members]
+            if len(inner) != 1 or (by and held):
+                return False
+            if by or held:
+                scaled.add(k)
+        elif by and node.op not in ("add", "sub"):
+            return False
+        elif held:
+            if node.op not in LINEAR or node.op in ("fir", "iir", "sos"):
+                return False
+            scaled.add(k)
+    return True
+
+
+def _lengths(node: Node) -> Sequence[int]:
+    return node.ints("samples") if node.op == "delay" else (node.int("minimum"),)
 
 
 class _Search:
     """One norm, with its weights, over all boxes."""
 
-    def __init__(self, loop: Family, whole: System, middle: System, peaks: bool) -> None:
-        self.loop, self.whole, self.peaks = loop, whole, peaks
-        self.each = peak_gains(whole) if peaks else energy_gains(whole)
-        self.lanes = (
-            np.array([np.prod([self.each[a] for a in lane]) for lane in whole.lanes], float)
-            if peaks
-            else lane_gains(whole, self.each)
-        )
-        if peaks:
-            self.lanes = self.lanes * [np.prod(whole.links(lane)) for lane in whole.lanes]
+    def __init__(
+        self,
+        loop: Family,
+        whole: System,
+        middle: System,
+        peaks: bool,
+        radius: float = 1.0,
+        known: _Search | None = None,
+    ) -> None:
+        self.loop, self.whole, self.peaks, self.radius = loop, whole, peaks, radius
+        self.each = peak_gains(whole) if peaks else energy_gains(whole, radius)
+        self.lanes = lane_gains(whole, self.each, radius)
         self.groups = list(whole.loops())
+        self.weights = self._weights(middle) if known is None else known.weights
+
+    def _weights(self, middle: System) -> list[np.ndarray]:
         C, R = self._joints(middle)
-        self.weights = []
+        found = []
+        some = [] if self.peaks else [self._joints(system) for system in self._samples(middle)]
         for group in self.groups:
             at = np.ix_(group, group)
-            if peaks:
-                size = (np.abs(C[at]) + R[at]) * self.lanes[group]
+            gains = self.lanes[group]
+            if self.peaks:
+                size = (np.abs(C[at]) + R[at]) * gains
                 x = absolute_radius(size)[0] if np.isfinite(size).all() else np.ones(len(group))
-                self.weights.append(np.maximum(x, 1e-9 * x.max()))
-            else:
-                start = scale(C[at], R[at], self.lanes[group])[0]
-                some = [self._joints(system)[0][at] for system in self._samples(middle)]
-                self.weights.append(scale_all(some, self.lanes[group], start))
+                found.append(np.maximum(x, 1e-9 * x.max()))
+                continue
+            start = scale(C[at], R[at], gains)[0]
+            matrices = [(c[at], r[at]) for c, r in some]
+            choices = [
+                np.ones(len(group)),
+                start,
+                scale_all([c for c, _ in matrices], gains, start),
+            ]
+
+            def worst(d: np.ndarray, matrices=matrices, gains=gains) -> float:
+                return max(norm(*applied(d, c * gains, r * gains)) for c, r in matrices)
+
+            found.append(min(choices, key=worst))
+        return found
 
     def _samples(self, middle: System) -> list[System]:
         """The loop in the middle of the box and at some of its corners."""
@@ -302,6 +388,18 @@ class _Search:
             work += [(low, lower), (upper, high)]
         return most
 
+    def corners(self) -> float | None:
+        """The largest gain at the corners of the box, if it is below one."""
+        low, high = self.loop.box()
+        most = 0.0
+        for corner in product((False, True), repeat=len(low)):
+            at = np.where(corner, high, low)
+            try:
+                most = max(most, self.gain(self.loop.at(at, at)))
+            except UnprovenError:
+                return None
+        return most if most < 1 else None
+
     def _middle(self, low: np.ndarray, high: np.ndarray) -> float:
         at = 0.5 * (low + high)
         try:
@@ -311,13 +409,13 @@ class _Search:
 
     def bounds(self, gain: float) -> Bounds:
         """What follows, as for a loop that stands still with that gain."""
-        nothing = np.full(len(self.whole.atoms), np.inf)
-        if not self.peaks:
-            return Bounds(gain, 1.0, nothing)
 
         def solve(group: list[int], lanes: np.ndarray, outside: np.ndarray) -> np.ndarray:
-            x = self.weights[self.groups.index(group)]
-            return x * float((outside / x).max(initial=0.0)) / (1 - gain)
+            weight = self.weights[self.groups.index(group)]
+            if self.peaks:
+                return weight * float((outside / weight).max(initial=0.0)) / (1 - gain)
+            return scaled_input(weight, outside, gain)
 
-        found = returns_of(self.whole, self.groups, solve, self.each, self.lanes, 1.0)
-        return Bounds(gain, 1.0, found)
+        many = 1.0 if self.peaks else 1 / np.sqrt(1 - self.radius**2)
+        found = returns_of(self.whole, self.groups, solve, self.each, self.lanes, many)
+        return Bounds(gain, self.radius, found)

@@ -10,13 +10,13 @@ import numpy as np
 from ir.certificate import exact, moving
 from ir.certificate.bounds import Bounds, by_energy, by_peaks, by_poles
 from ir.certificate.domain import failure
-from ir.certificate.forms import Context, Form, Mode, UnprovenError, interval
+from ir.certificate.forms import Context, Form, Mode, UnprovenError, enclosing, interval
 from ir.certificate.intervals import INT, Interval
 from ir.certificate.rules import STAIRS, evaluate
 from ir.certificate.system import System, build
 from ir.certificate.verdict import LoopProof
 from ir.cycles import label
-from ir.graph import Graph
+from ir.graph import Graph, Node
 
 WIDENINGS = ((1.5, 12), (1.05, 40), (1.004, 120))
 """By how much a range that signals are assumed to stay in is widened, and how often at most."""
@@ -189,17 +189,19 @@ class _Attempt:
     # -- Linear -----------------------------------------------------------------------------------
 
     def _linear(self, system: System) -> Found:
-        results = []
+        """Every group of lanes that hear each other by itself; the worst verdict is the loop's."""
+        results, marginal = [], None
         gain = by_energy(system).gain
         for group in system.loops():
             loop = exact.Loop(system, group)
-            if any(not _analytic(system, i) for i in group):
+            if loop.unstable is None:
                 return self._filters(system, group)
             if _lossless(loop, system, group):
-                return self._lossless(system)
+                marginal = marginal or self._lossless(system)
+                continue
             pole = exact.outside_pole(loop, _where_to_look(system, group))
             if pole is not None:
-                return self._unstable(pole)
+                return self._unstable(system, pole)
             try:
                 result = exact.examine(loop)
             except exact.TooLargeError:
@@ -209,13 +211,16 @@ class _Attempt:
                 )
                 return self._unproven(system)
             if result.outside is None:
-                return self._near_circle(system, result)
-            if result.outside:
+                marginal = marginal or self._near_circle(system, result)
+            elif result.outside:
                 near = result.nearest + np.linspace(-1e-3, 1e-3, 4001)
                 near = near[(near >= 0) & (near <= np.pi)]
                 pole = exact.outside_pole(loop, near) or exact.Pole(None, result.nearest)
-                return self._unstable(pole, result.outside)
-            results.append((group, result))
+                return self._unstable(system, pole, result.outside)
+            else:
+                results.append((group, result))
+        if marginal is not None:
+            return marginal
         found = _tightened(system, by_poles(system, results, gain))
         return self._stable(system, replace(found, gain=np.nan), "its poles, all of them counted")
 
@@ -231,7 +236,13 @@ class _Attempt:
         proof = self._proof("lossless", "a scaled loop matrix that is orthogonal")
         return Found(proof, self._ranges(system, None))
 
-    def _unstable(self, pole: exact.Pole, count: int = 0) -> Found:
+    def _unstable(self, system: System, pole: exact.Pole, count: int = 0) -> Found:
+        if self._cut(system):
+            # What rounds may hold small signals for ever, so a pole proves nothing.
+            self.stopped = UnprovenError(
+                self.group[0], "a pole lies outside the unit circle, but the loop is not linear"
+            )
+            return self._unproven(system)
         rate = self.graph.sample_rate
         growth = None
         method = f"{count} poles outside the unit circle"
@@ -249,7 +260,7 @@ class _Attempt:
             system.atoms[a].node for i in group for a in system.lanes[i]
             if not _analytic_atom(system, a)
         )  # fmt: skip
-        self.stopped = UnprovenError(node, "a filter in the loop is not stable by itself")
+        self.stopped = UnprovenError(node, "a filter in the loop has a pole on the unit circle")
         return self._unproven(system)
 
     # -- What is said -----------------------------------------------------------------------------
@@ -340,8 +351,21 @@ class _Attempt:
                     reach = np.where(size > 0, size * w, 0.0).sum(0) * (1 + 1e-12)
                 low, high = low - reach, high + reach
             ranges[k] = low, high
+        for k in system.forms:
+            node = self.graph.nodes[k]
+            if node.type.kind != "real" and node.op in ("delay", "variable_delay"):
+                # Known by what was assumed of it so far; it is what its source was, or its start.
+                source = node.inputs[0]
+                past = ranges[source] if source in ranges else self.outside[source].base
+                start = self.outside[node.inputs[1]].base if self._starts(node) else (0.0, 0.0)
+                first = np.min(start[0], initial=0.0), np.max(start[1], initial=0.0)
+                low, high = enclosing(past, first)
+                ranges[k] = np.broadcast_to(low, node.shape), np.broadcast_to(high, node.shape)
         ranges = _common(self.static, ranges)
         return ranges
+
+    def _starts(self, node: Node) -> bool:
+        return node.op == "delay" and len(node.inputs) == 2
 
     def _unbounded(self) -> dict[int, Interval]:
         found = {}

@@ -32,6 +32,7 @@ from ir.certificate.intervals import (
 )
 from ir.graph import Node
 from ir.interpreter import PER_SAMPLE, per_sample
+from ir.ops import OPS
 from ir.ops.elementwise import COMPARISONS, LOGIC, REAL_BINARY, REAL_FUNCTIONS, SHIFTS
 
 Rule = Callable[..., Form]
@@ -58,12 +59,25 @@ def evaluate(ctx: Context, k: int, node: Node, inputs: list[Form | None]) -> For
     """The form of a node."""
     if all(x is not None and x.fixed for x in inputs) and inputs and node.op in PER_SAMPLE:
         return _folded(ctx, node, [x for x in inputs if x is not None])
+    if node.type.kind != "real" and OPS[node.op].family == "time":
+        return _late_integers(ctx, k, node, inputs)
     found = _without_atoms(ctx, node, inputs)
     if found is None:
         found = RULES[node.op](ctx, k, node, *inputs)
     if node.type.kind == "int":
         return _wrapped(found)
     return found
+
+
+def _late_integers(ctx: Context, k: int, node: Node, inputs: list[Form | None]) -> Form:
+    """Integers and conditions from before: in a loop they are known by their range alone."""
+    whole = INT if node.type.kind == "int" else (0.0, 1.0)
+    if inputs[0] is None:
+        low, high = ctx.reachable.get(k, whole)
+        return interval(_as(node, (np.asarray(low), np.asarray(high))))
+    start = inputs[1].base if node.op == "delay" and len(inputs) == 2 and inputs[1] else (0.0, 0.0)
+    first = np.min(start[0], initial=0.0), np.max(start[1], initial=0.0)
+    return interval(_as(node, enclosing(inputs[0].base, first)))  # type: ignore[arg-type]
 
 
 def _without_atoms(ctx: Context, node: Node, inputs: list[Form | None]) -> Form | None:
@@ -128,15 +142,29 @@ def _offset(ctx: Context, k: int) -> tuple[int, np.ndarray]:
             return k, total
 
 
+def _fits(ctx: Context, k: int) -> bool:
+    """Whether an integer never wraps, nor what it is made from."""
+    node = ctx.graph.nodes[k]
+    for s in (k, *node.inputs):
+        low, high = _base(ctx, s)
+        if not (np.all(low > INT[0]) and np.all(high < INT[1])):
+            return False
+    return True
+
+
 def _whole_part(ctx: Context, k: int) -> tuple[int | None, np.ndarray]:
     """The floor of which a node is made, and what is added; clips that never act are passed."""
     total = np.zeros(())
     while True:
+        if ctx.graph.nodes[k].type.kind == "int" and not _fits(ctx, k):
+            return None, total
         k, more = _offset(ctx, k)
         total = total + more
         node = ctx.graph.nodes[k]
         if node.op == "floor":
             return k, total
+        if node.type.kind == "int" and not _fits(ctx, k):
+            return None, total
         if node.op == "convert" and node.type.kind != "bool":
             k = node.inputs[0]
         elif node.op in ("maximum", "minimum"):
@@ -206,17 +234,23 @@ def _sum(ctx: Context, k: int, node: Node, x: Form) -> Form:
 def _mul(ctx: Context, k: int, node: Node, x: Form, y: Form) -> Form:
     if node.inputs[0] == node.inputs[1] and not x.fixed:
         return _square(ctx, k, node, x)
+    return _product(ctx, k, node, x, y, *_ranges(ctx, node, (x, y)))
+
+
+def _product(
+    ctx: Context, k: int, node: Node, x: Form, y: Form, of_x: Interval, of_y: Interval
+) -> Form:
+    """X y, for signals within the given ranges: one is taken for a gain of the other."""
     if x.fixed or (not x.loops.any() and y.loops.any()):
-        x, y = y, x
+        x, y, of_x, of_y = y, x, of_y, of_x
     if y.fixed:
         return times(x.spread(node.shape), np.broadcast_to(y.c[0], node.shape), ctx.mode.tolerance)
-    gain, signal = (node.inputs[0], x), (node.inputs[1], y)
-    if not y.loops.any() or _bounded(ctx.range_of(node.inputs[1], y)):
-        gain, signal = (node.inputs[1], y), (node.inputs[0], x)
-    why = "it multiplies two signals of the loop, neither of which is known to be bounded"
-    if not gain[1].loops.any():
-        why = "it multiplies by a signal that is not known to be bounded"
-    return ctx.scaled(k, node, signal[1], ctx.range_of(*gain), why)
+    why = "it multiplies by a signal that is not known to be bounded"
+    if y.loops.any():
+        why = "it multiplies two signals of the loop, neither of which is known to be bounded"
+        if not _bounded(of_y):
+            return ctx.scaled(k, node, y, of_x, why)
+    return ctx.scaled(k, node, x, of_y, why)
 
 
 def _bounded(x: Interval) -> bool:
@@ -260,24 +294,37 @@ def _einsum(ctx: Context, k: int, node: Node, x: Form, y: Form) -> Form:
     sizes = dict(zip(left + right, x.shape + y.shape, strict=True))
     shape = tuple(sizes[letter] for letter in letters)
     whole = Node("mul", node.inputs, type(node.type)(shape, node.type.kind), (), node.name)
-    parts = [_laid_out(form, part, letters, shape) for form, part in ((x, left), (y, right))]
+    parts, ranges = [], []
+    for s, form, part in zip(node.inputs, (x, y), (left, right), strict=True):
+        parts.append(_laid_out(form, part, letters, shape))
+        bounds = interval(_full(ctx.range_of(s, form), form.shape))
+        ranges.append(_laid_out(bounds, part, letters, shape).base)
     axes = tuple(letters.index(letter) for letter in letters if letter not in result)
-    products = _mul(ctx, k, whole, *parts)
+    products = _product(ctx, k, whole, *parts, *ranges)
     kept = [letter for letter in letters if letter in result]
     total = _sum(ctx, k, Node("sum", (), node.type, (("axes", axes),)), products)
     order = tuple(1 + kept.index(letter) for letter in result)
+    if total.span is not None:
+        axes = [a - 1 for a in order]
+        return interval(tuple(b.transpose(axes) for b in total.span))
     return Form(total.c.transpose(0, *order), total.r.transpose(0, *order))
+
+
+def _full(x: Interval, shape: tuple[int, ...]) -> Interval:
+    return np.broadcast_to(x[0], shape), np.broadcast_to(x[1], shape)
 
 
 def _laid_out(x: Form, part: str, letters: str, shape: tuple[int, ...]) -> Form:
     order = sorted(range(len(part)), key=lambda a: letters.index(part[a]))
-    rows = len(x.c)
     lead = [shape[i] if letter in part else 1 for i, letter in enumerate(letters)]
 
     def lay(v: np.ndarray) -> np.ndarray:
-        moved = v.transpose(0, *(a + 1 for a in order)).reshape(rows, *lead)
-        return np.broadcast_to(moved, (rows, *shape))
+        moved = v.transpose(0, *(a + 1 for a in order)).reshape(len(v), *lead)
+        return np.broadcast_to(moved, (len(v), *shape))
 
+    if x.span is not None:
+        low, high = (lay(b[None])[0] for b in x.span)
+        return interval((low, high))
     return Form(lay(x.c), lay(x.r))
 
 
@@ -645,29 +692,48 @@ def cascades_of(node: Node, sos: np.ndarray) -> list[Filter]:
 def _filtered(
     ctx: Context, k: int, node: Node, kind: str, x: Form, each: list[Filter], *state: Form
 ) -> Form:
-    if any(s.c[0].any() for s in state):
-        start = sum(float(np.abs(s.c[0]).sum()) for s in state)
-    else:
-        start = 0.0
+    starts = _started(kind, each, state)
     low, high = (np.minimum(x.base[0], 0).ravel(), np.maximum(x.base[1], 0).ravel())
     bounds = np.zeros((2, len(each)))
     for i, (b, a) in enumerate(each):
-        if low[i] == 0 == high[i] and not start:
+        if low[i] == 0 == high[i] and not starts[i]:
             continue
         up, down = absolute(kind, b, a)
         ranges = [product((up, up), (low[i], high[i])), product((-down, -down), (low[i], high[i]))]
         bounds[0, i] = min(sum(float(r[0]) for r in ranges), 0.0)
         bounds[1, i] = max(sum(float(r[1]) for r in ranges), 0.0)
-        if start:
-            # The state enters as an input would behind the numerator.
-            free = absolute(kind, np.eye(1, a.shape[1]).repeat(len(a), 0), a)
-            bounds[:, i] += np.array([-1, 1]) * start * sum(free) * max(1.0, np.abs(b).sum())
+        bounds[:, i] += np.array([-1, 1]) * starts[i]
     rest = interval((bounds[0].reshape(node.shape), bounds[1].reshape(node.shape)))
     if not x.loops.any():
         return rest
     places = np.flatnonzero(x.loops)
     made = ctx.make(kind, node, k, x.without_base(), x.loops, filters=[each[i] for i in places])
     return add(made, rest)
+
+
+def _started(kind: str, each: list[Filter], state: tuple[Form, ...]) -> np.ndarray:
+    """What initial states add to each channel's output at most.
+
+    A state of the transposed direct form enters behind the numerator, which has been divided by
+    a_0 before, and passes the sections that follow.
+    """
+    found = np.zeros(len(each))
+    if not state or not state[0].c[0].any():
+        return found
+    values = np.abs(state[0].c[0])
+    values = (
+        values[None] if kind == "rational" or (values.ndim and len(each[0][0]) == 1) else values
+    )
+    sections = len(each[0][0])
+    sums = values.reshape(sections, -1, len(each)).sum(1)
+    for i, (b, a) in enumerate(each):
+        after = 1.0
+        for section in reversed(range(sections)):
+            one = np.eye(1, a.shape[1])
+            free = sum(absolute(kind, one, a[section : section + 1] / a[section, 0]))
+            found[i] += sums[section, i] * free * after
+            after *= sum(absolute(kind, b[section : section + 1], a[section : section + 1]))
+    return found
 
 
 def absolute(kind: str, b: np.ndarray, a: np.ndarray) -> tuple[float, float]:

@@ -65,12 +65,17 @@ def _proved(S: np.ndarray) -> float:
     """
     if not (np.abs(S) < 1e150).all():
         return np.inf
+    if np.abs(S).max(initial=0.0) < 1e-120:
+        return float(np.sqrt(S.size)) * 1e-120
     if min(S.shape) == 1:
         return float(np.sqrt((S * S).sum())) * (1 + 8 * S.size * UNIT)
     if S.shape[0] < S.shape[1]:
         S = S.T
     n = S.shape[1]
-    guess = float(np.linalg.svd(S, compute_uv=False)[0])
+    try:
+        guess = float(np.linalg.svd(S, compute_uv=False)[0])
+    except np.linalg.LinAlgError:
+        return float(np.sqrt((S * S).sum())) * (1 + 8 * S.size * UNIT)
     square, size = S.T @ S, float((S * S).sum())
     for slack in (4.0, 40.0, 4e3, 4e6):
         bound = guess * (1 + slack * n * UNIT * max(1.0, size / max(guess, 1e-300) ** 2))

@@ -181,7 +181,9 @@ def _atom(made: Atoms, i: int) -> Atom:
     return Atom(made.kind, made.node, channel, filter=made.filters[i])
 
 
-def lane_gains(system: System, each: np.ndarray, radius: float = 1.0) -> np.ndarray:
+def lane_gains(
+    system: System, each: np.ndarray, radius: float = 1.0, inside: bool = True
+) -> np.ndarray:
     """Bounds of the lanes from those of their atoms; cascades of filters are bounded together."""
     found = np.ones(len(system.lanes))
     cascades: list[np.ndarray] = []
@@ -196,12 +198,15 @@ def lane_gains(system: System, each: np.ndarray, radius: float = 1.0) -> np.ndar
             cascades.append(np.concatenate(sections))
             where.append(i)
     if cascades:
-        found[where] *= filters.peak_of_sections(filters.padded(cascades), radius)
+        found[where] *= filters.peak_of_sections(filters.padded(cascades), radius, inside)
     return found
 
 
-def energy_gains(system: System, radius: float = 1.0) -> np.ndarray:
-    """How much each atom can amplify signals' energy, weighted by radius^-2t, as amplitude."""
+def energy_gains(system: System, radius: float = 1.0, inside: bool = True) -> np.ndarray:
+    """How much each atom can amplify signals' energy, weighted by radius^-2t, as amplitude.
+
+    `inside`: as for `filters.peak_of_sections`.
+    """
     found = np.ones(len(system.atoms))
     cascades: list[np.ndarray] = []
     where: list[int] = []
@@ -210,13 +215,13 @@ def energy_gains(system: System, radius: float = 1.0) -> np.ndarray:
             cascades.append(filters.as_sections(*atom.filter))  # type: ignore[misc]
             where.append(a)
         else:
-            found[a] = energy_gain(atom, radius)
+            found[a] = energy_gain(atom, radius, inside)
     if cascades:
-        found[where] = filters.peak_of_sections(filters.padded(cascades), radius)
+        found[where] = filters.peak_of_sections(filters.padded(cascades), radius, inside)
     return found
 
 
-def energy_gain(atom: Atom, radius: float = 1.0) -> float:
+def energy_gain(atom: Atom, radius: float = 1.0, inside: bool = True) -> float:
     """The same of one atom."""
     if atom.kind == "delay":
         return float(np.exp(-atom.delay[0] * np.log(radius)) * (1 + 4 * filters.ULP))
@@ -229,7 +234,7 @@ def energy_gain(atom: Atom, radius: float = 1.0) -> float:
     b, a = atom.filter  # type: ignore[misc]
     if atom.kind == "taps":
         return filters.peak_of_taps(b[0], radius)
-    return filters.peak_of_rational(b[0], a[0], radius)
+    return filters.peak_of_rational(b[0], a[0], radius, inside)
 
 
 def peak_gains(system: System, radius: float = 1.0) -> np.ndarray:

@@ -122,6 +122,17 @@ class Certificate:
             found.append(f"Inputs within ±1 give outputs within {self.peak_db:+.1f} dB.")
         return tuple(found)
 
+    def summary(self) -> str:
+        """The verdict in one line."""
+        found: list[str] = [self.verdict]
+        if self.margin_db is not None and math.isfinite(self.margin_db):
+            found.append(f"{self.margin_db:.3g} dB below one")
+        if self.decay_seconds:
+            found.append(f"fades by 60 dB within {self.decay_seconds:,.3g} s")
+        if math.isfinite(self.peak_db):
+            found.append(f"outputs within {self.peak_db:+.1f} dB for inputs within ±1")
+        return ", ".join(found)
+
     def to_json(self) -> str:
         """The certificate without the ranges of its signals, for `NAME.cert.json`."""
         record: dict[str, Any] = {
