@@ -16,7 +16,7 @@ from adac_jax.nn.parameters import QUALITY_RANGE
 from adac_jax.rates.bands import bands_at, carried
 from adac_jax.rates.change import Change, by_parts, rule
 from adac_jax.rates.levels import assign, evaluated, lines_at, put, stretch_of
-from adac_jax.rates.matching import grid, matched, response_db, tolerance_db
+from adac_jax.rates.matching import grid, matched, response_db, tolerance_db, total_db
 from adac_jax.rates.sections import remapped
 
 PEAKS = ("peaking", "bandpass", "notch", "allpass")
@@ -38,12 +38,20 @@ def gain(module: nn.Gain, change: Change) -> nn.Gain:
     return module
 
 
-def derived(module: Filter, change: Change) -> Filter:
-    """A filter with sections: designed anew, and what that misses of its response made up."""
+def derived(module: Filter, change: Change, whole: Any = None) -> Filter:
+    """A filter with sections: designed anew, and what that misses of its response made up.
+
+    Args:
+        module: The filter.
+        change: From where to where.
+        whole: The filter with the correction that an earlier derivation gave it, if one did: it is
+            then found anew, so that corrections do not pile up.
+    """
     f = grid(change)
     stretch = stretch_of(module, change)
     looped = change if stretch is None else replace(change, loop=True)
-    wanted = response_db(module, f, change.old)
+    wanted = response_db(module, f, change.old) if whole is None else total_db(whole, f, change.old)
+    assert wanted is not None
     if stretch is not None:
         wanted = wanted * stretch
     text = DESIGNS[type(module)](module, wanted, f, change, stretch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,10 @@ from flax import nnx
 
 from adac_jax import nn
 from adac_jax.rates.change import Change, rule, unchanged
+from adac_jax.rates.filters import DESIGNS, derived
 from adac_jax.rates.lengths import coprime, rounded
 from adac_jax.rates.levels import put
+from adac_jax.rates.matching import CORRECTED, check_peak, most_db
 
 MIXING = (nn.Matrix, nn.Orthogonal, nn.Householder, nn.Circulant, nn.Hadamard, nn.Rotation)
 """What mixes the channels of one sample: the same at any rate."""
@@ -42,6 +45,8 @@ def fractional(module: nn.FractionalDelay, change: Change) -> nn.FractionalDelay
 @rule(nn.Serial)
 def serial(module: nn.Serial, change: Change) -> nn.Serial:
     """Part by part; what stands in the loop of a line there does so here."""
+    if module.names == CORRECTED and type(module.modules[0]) in DESIGNS:
+        return derived(module.modules[0], change, module)  # type: ignore
     for k, part in enumerate(module.modules):
         module.modules[k] = change.of(part, module_name(module, k), stretch=change.stretch)
     return module
@@ -88,7 +93,10 @@ def network(module: nn.FDN, change: Change) -> nn.FDN:
     after = line_lengths(module)
     stretch = after / np.maximum(1e-9, before * change.ratio)
     if module.absorption is not None:
+        most = most_db(module.absorption, change.old)
         module.absorption = change.of(module.absorption, "absorption", loop=True, stretch=stretch)
+        here = replace(change, path=f"{change.path}.absorption".lstrip("."))
+        check_peak(module.absorption, None if most is None else most * stretch, here)
     for name in ("input_gain", "output_gain", "direct", "pre_tone", "tone"):
         setattr(module, name, change.of(getattr(module, name), name))
     if "sample_rate" in vars(module):
