@@ -548,8 +548,8 @@ def test_run_writes_what_it_says(run):
     name = "Kleiner_Saal__2"
     assert made.target.name == name
     assert sorted(p.name for p in made.files) == sorted(
-        [f"{name}.dsp", f"{name}.ir.json", "report.json", "report.png", "room.json", "weights"]
-        + ["fit.json", "fit.png", "target.wav", "before.wav", "after.wav"]
+        [f"{name}.dsp", f"{name}.ir.json", f"{name}.cert.json", "report.json", "report.png"]
+        + ["room.json", "weights", "fit.json", "fit.png", "target.wav", "before.wav", "after.wav"]
         + [f"dry.{label}.wav" for label in ("target", "before", "after")]
     )
     # and nothing else

@@ -224,9 +224,12 @@ def _descend_all(matrices: Sequence[np.ndarray], d: np.ndarray) -> np.ndarray:
         return float(np.log(top) + np.log(total) / (2 * p)), gradient / total
 
     for p in (4.0, 32.0, 256.0):
-        found = optimize.minimize(
-            value, x, args=(p,), jac=True, method="L-BFGS-B", options={"maxiter": 100}
-        )
+        try:
+            found = optimize.minimize(
+                value, x, args=(p,), jac=True, method="L-BFGS-B", options={"maxiter": 100}
+            )
+        except np.linalg.LinAlgError:
+            break  # Too far apart to be scaled further.
         if np.isfinite(found.x).all():
             x = found.x
     return np.exp(x - x.mean())
