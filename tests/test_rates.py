@@ -422,6 +422,29 @@ def test_rates_must_be_known_and_agree():
         at_rate(presets.hall(), 10.0)
 
 
+def test_ir_stays_what_it_is_at_its_own_rate():
+    program = adac_jax.trace(nn.Gain(1), sample_rate=OLD).program
+    assert at_rate(program, OLD) is program
+
+
+def test_an_equaliser_without_a_band_is_refused():
+    model = nn.GEQ(1, lowest=9000.0, sample_rate=OLD)
+    with pytest.raises(RateError, match="none of its bands lies below"):
+        at_rate(model, 16000.0)
+
+
+def test_a_frequency_that_the_rate_lacks_is_moved_and_noted():
+    found = derive(nn.SVF(1, "peaking", frequency=15000.0, sample_rate=OLD), 22050.0)
+    assert any("15000 Hz is beyond the rate" in note.text for note in found.notes)
+
+
+def test_a_part_that_is_used_twice_stays_one():
+    gain = nn.FractionalDelay([10.5])
+    found = at_rate(nn.Serial(gain, gain), 96000.0, model_rate=OLD)
+    assert found.modules[0] is found.modules[1]
+    assert found.modules[0].samples == (21.0,)
+
+
 def test_a_function_that_takes_the_rate_is_called_with_it():
     def echo(x, sample_rate=OLD):
         return adac_jax.delay(x, round(0.01 * sample_rate))

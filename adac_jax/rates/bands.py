@@ -11,11 +11,15 @@ from adac_jax.rates.change import Change
 
 
 def bands_at(bands: GraphicBands, change: Change) -> GraphicBands:
-    """The same bands, in Hz; those are left out whose upper crossover the rate does not have."""
+    """The same bands, in Hz; those are left out whose upper crossover the rate does not have.
+
+    Raises:
+        RateError: none is left.
+    """
     half = bands.crossovers[1] / bands.centres[-1]
     kept = tuple(c for c in bands.centres if c * half < change.new / 2)
     if not kept:
-        raise ValueError(f"No band of the equaliser lies below {change.new / 2:g} Hz.")
+        raise change.refused(bands, f"none of its bands lies below {change.new / 2:g} Hz")
     upper = bands.crossovers[1] if kept == bands.centres else kept[-1] * half
     crossovers = (bands.crossovers[0], upper)
     return replace(bands, centres=kept, crossovers=crossovers, sample_rate=change.new)

@@ -72,6 +72,8 @@ def derive(model: Any, sample_rate: float, *, model_rate: float | None = None) -
     new = float(sample_rate)
     if isinstance(model, Program):
         made_for = model.graph.sample_rate
+        if made_for == new:
+            return Derived(model, new, new, ())
         raise RateError(
             "",
             f"A program that came as IR holds coefficients for {made_for:g} Hz and not what they "
@@ -81,10 +83,8 @@ def derive(model: Any, sample_rate: float, *, model_rate: float | None = None) -
         return _function(model, new, model_rate)
     old = _rate_of(model, model_rate)
     copy = nnx.clone(model)
-    if old == new:
-        return Derived(copy, old, new, ())
     change = Change(old, new)
-    found = change.of(copy, "")
+    found: Any = copy if old == new else change.of(copy, "")
     found.sample_rate = new
     return Derived(found, old, new, tuple(change.notes))
 

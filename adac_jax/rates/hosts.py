@@ -9,6 +9,7 @@ from typing import Any
 
 from adac_jax.errors import AdacError
 from adac_jax.rates.derive import Derived, derive, stated_rate
+from ir import Program
 
 USUAL = 48000.0
 """Hertz that a model was made for if neither it nor the user says."""
@@ -68,6 +69,6 @@ def hosted(
 
 def _marked(model: Any, rate: float) -> Any:
     """A model that was made for a rate says so, where its factory forgot."""
-    if getattr(model, "sample_rate", None) is None:
+    if not isinstance(model, Program) and getattr(model, "sample_rate", None) is None:
         model.sample_rate = rate
     return model
