@@ -224,6 +224,19 @@ def test_a_loop_that_runs_away_comes_back():
             assert finite == guard
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -1e38])
+def test_a_knob_comes_back(bad):
+    """Where a host sends what is no number, the knob goes to an end, and on from there."""
+    program = traced(lambda x: x * adac_jax.control("level", 1.0, 0.25, 2.0))
+    with Library(faust.emit(program), precision="single") as library:
+        (path,) = library.parameters
+        x = np.ones((48000, 1))
+        library.set(path, bad)
+        assert library.process(x)[-1, 0] in (0.25, 2.0)
+        library.set(path, 0.5)
+        assert library.process(x)[-1, 0] == 0.5
+
+
 # Where guards stand.
 
 
