@@ -132,3 +132,31 @@ def channels_apart(rng: Rng) -> ir.Program:
     p = rng.uniform(0, 0.9, n)
     b, a = np.stack([1 - p, 0 * p]), np.stack([1 + 0 * p, -p])
     return network(rng, lengths(rng, n, 6), A, lambda g, s: g.op("iir", s, b, a))
+
+
+@family("filters beside a loop", 2)
+def beside(rng: Rng) -> ir.Program:
+    """Channels of one filter node: some in a loop that holds them, some heard by none."""
+    n = int(rng.integers(2, 4))
+    order = int(rng.integers(1, 4))
+    A = np.tril(rng.normal(size=(n, n)), -1) * (rng.uniform(size=(n, n)) < 0.6)
+    A[0, 0] = 1.0
+    b, a = np.zeros((order + 1, n)), np.zeros((order + 1, n))
+    a[0] = 1
+    b[:, 0] = rng.normal(size=order + 1)
+    # The other channels recur by themselves alone, inside the circle, outside, or near it.
+    b[0, 1:] = 1
+    radius = rng.choice([0.5, 0.999, 1 + 1e-4, 1.05], n - 1)
+    for i in range(1, n):
+        a[:, i] = np.real(np.poly(radius[i - 1] * rng.choice([-1.0, 1.0, 0.5], order)))
+    m, fresh = lengths(rng, n, 3), again(rng)
+
+    def build(gain: float) -> ir.Program:
+        scaled = b.copy()
+        scaled[:, 0] *= gain
+        return network(fresh(), m, A, lambda g, s: g.op("iir", s, scaled, a))
+
+    # The first channel alone has a border; the others are what they are.
+    if (radius < 1).all():
+        return at_border(rng, build, 4.0)
+    return build(float(rng.uniform(0.1, 0.6)))
