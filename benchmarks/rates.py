@@ -1,7 +1,8 @@
 """Reverberation times of models derived for other sample rates, against the model's own.
 
-For each model and rate: the largest deviation of T30, the mean over channels, over the octave bands
-that both rates have; in which band; what the derivation says of itself; how long it took.
+For each model and rate: the largest deviation of T30, the mean over ways from input to output,
+over the octave bands that both rates have; in which band; what the derivation says of itself; how
+long it took.
 
     python benchmarks/rates.py            # the table
     python benchmarks/rates.py hall geq   # some models
@@ -96,13 +97,13 @@ MODELS: dict[str, Callable[[], Any]] = {
 
 
 def response(model: Any, rate: float, seconds: float = SECONDS) -> np.ndarray:
-    """The impulse response into the first input, (time, outputs)."""
-    x = jnp.zeros((round(seconds * rate), model.inputs)).at[0, 0].set(1.0)
-    return np.asarray(jax.jit(model)(x), np.float64)
+    """The impulse responses from every input to every output, (time, inputs · outputs)."""
+    run, x = jax.jit(model), jnp.zeros((round(seconds * rate), model.inputs))
+    return np.hstack([np.asarray(run(x.at[0, k].set(1.0))) for k in range(model.inputs)])
 
 
 def band_t60(h: np.ndarray, rate: float, centres: tuple[float, ...]) -> np.ndarray:
-    """T30 in each octave band, the mean over channels."""
+    """T30 in each octave band, the mean over all ways."""
     decay = metrics.energy_decay(h, rate, centres)
     return np.mean(metrics.reverberation_time(decay, -5.0, -35.0), axis=-1)
 

@@ -8,9 +8,9 @@ from math import gcd, prod
 
 from adac_jax.rates.change import Change
 
-SHIFT = 2e-3
-"""By which share of its length, at most, a line of a network is moved from where rounding puts it,
-to keep the lengths coprime (a sample at least): 0.2 %, 3.5 cents of a mode's frequency."""
+REACH = 1
+"""By how many samples, at most, a line of a network is moved from where rounding puts it, to share
+fewer factors with the others: further, and the waves of low modes would fall otherwise."""
 
 
 def rounded(lengths: Sequence[int], change: Change) -> tuple[int, ...]:
@@ -23,7 +23,7 @@ def coprime(lengths: Sequence[int], change: Change) -> tuple[int, ...]:
 
     At twice the rate all rounded lengths are even: the response has every other sample zero, and
     above the old Nyquist frequency a mirror image of what is below it. So of the lengths within
-    `SHIFT` of what is wanted, that is taken which shares the smallest factors with those chosen
+    `REACH` of the rounded one, that is taken which shares the smallest factors with those chosen
     before (none, mostly), and of these the nearest; the shortest lines choose first.
     """
     plain = rounded(lengths, change)
@@ -32,8 +32,7 @@ def coprime(lengths: Sequence[int], change: Change) -> tuple[int, ...]:
     chosen: dict[int, int] = {}
     for k in sorted(range(len(lengths)), key=lambda k: lengths[k]):
         wanted = lengths[k] * change.ratio
-        reach = max(1, int(SHIFT * wanted))
-        near = range(max(1, plain[k] - reach), plain[k] + reach + 1)
+        near = range(max(1, plain[k] - REACH), plain[k] + REACH + 1)
 
         def cost(m: int, wanted: float = wanted) -> tuple[int, float]:
             return prod(gcd(m, c) for c in chosen.values()), abs(m - wanted)
