@@ -18,6 +18,7 @@ def fixed_point(
     coefficient_bits: int | None = None,
     overflow: Literal["saturate", "wrap"] = "saturate",
     seconds: float = 1.0,
+    measured_peaks: bool = False,
     parameters: Any = None,
     inputs: int | None = None,
     sample_rate: float | None = None,
@@ -36,6 +37,8 @@ def fixed_point(
         coefficient_bits: Of each multiplier; `bits` if None.
         overflow: What becomes of a number that is too large, should there be one.
         seconds: Of noise that goes through, from which the noise floor is measured.
+        measured_peaks: Give each signal the bits that hold twice what comes up, in place of what is
+            proved: for programs whose proved peaks are far above, at the risk of overflow.
         parameters: For functions of (parameters, audio).
         inputs: Input channels; the model's own attribute `inputs` if None.
         sample_rate: Hertz; the model's own, or 48000, if None.
@@ -56,4 +59,5 @@ def fixed_point(
         coefficient_bits=coefficient_bits,
         overflow=overflow,
         seconds=seconds,
+        peaks="measured" if measured_peaks else None,
     )

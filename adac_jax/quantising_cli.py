@@ -43,6 +43,7 @@ BOUNDS = {
     "responses": "peaks for inputs within ±1 from the responses to all inputs",
     "certificate": "peaks for inputs within ±1 as the certificate proves them",
     "partly measured": "peaks partly measured, and doubled: no proof that nothing overflows",
+    "measured": "peaks measured, and doubled: no proof that nothing overflows",
     "given": "peaks as given",
 }
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
@@ -66,6 +67,9 @@ def command(
     seconds: Annotated[
         float, typer.Option(min=0.01, max=60, help="Length of the noise that goes through.")
     ] = 1.0,
+    measured_peaks: Annotated[
+        bool, typer.Option(help="Bits for twice the peaks that come up, not for those proved.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write NAME.fixedBITS.json to; none if not given.")
     ] = None,
@@ -96,9 +100,14 @@ def command(
             _, program = traced_at(loaded, inputs=inputs, sample_rate=sample_rate)
             for each in bits or [24]:
                 status.update(f"running in {each} bits")
-                found.append(
-                    fixed_point(program, each, coefficient_bits=coefficient_bits, seconds=seconds)
+                one = fixed_point(
+                    program,
+                    each,
+                    coefficient_bits=coefficient_bits,
+                    seconds=seconds,
+                    measured_peaks=measured_peaks,
                 )
+                found.append(one)
             files = () if out is None else _written(found, out)
     except KNOWN as error:
         fail(errors, error, show_traceback)

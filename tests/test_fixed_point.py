@@ -173,7 +173,19 @@ def test_not_linear_is_measured_only():
     assert found.predicted_db is None
     assert found.not_linear
     assert found.overflows == 0
+    assert found.bounds == "certificate"
     assert -130 < found.measured_db[0] < -90  # one or two roundings of 2^-19
+
+
+def test_measured_peaks():
+    """What is proved of a compressor's gain is far above what comes up: bits are worth noise."""
+    program = traced(effects.Compressor(1, sample_rate=RATE))
+    found = {
+        peaks: fixed_point(program, 24, peaks=peaks, seconds=0.1) for peaks in (None, "measured")
+    }
+    assert found["measured"].bounds == "measured"
+    assert found["measured"].overflows == 0
+    assert found["measured"].measured_db[0] < min(-90, found[None].measured_db[0])
 
 
 # Overflow.

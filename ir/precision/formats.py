@@ -101,6 +101,21 @@ def exact_filters(program: Program) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     return found
 
 
+def rounded_numbers(
+    program: Program, bits: int
+) -> tuple[dict[int, np.ndarray], dict[int, tuple[np.ndarray, np.ndarray]]]:
+    """Fixed values, rounded where a signal meets them, and b and a of each recursive filter."""
+    graph, exact = program.graph, fixed_values(program)
+    met = {s for k, n in graph if k not in exact for s in n.inputs if s in exact}
+    fixed = {
+        k: quantised(v, bits) if k in met and v.dtype.kind == "f" else v for k, v in exact.items()
+    }
+    filters = {
+        k: (quantised(b, bits), quantised(a, bits)) for k, (b, a) in exact_filters(program).items()
+    }
+    return fixed, filters
+
+
 def formats(
     program: Program, bits: int, peaks: Mapping[int, np.ndarray], coefficient_bits: int
 ) -> Formats:
@@ -123,20 +138,11 @@ def formats(
                 integer[k] = _moved(graph.nodes[k], integer, still, peaks, bits)
         if all(np.array_equal(before[k], integer[k]) for k in real):
             break
-    exact = fixed_values(program)
-    met = {s for k in real for s in graph.nodes[k].inputs if s in still}
-    fixed = {
-        k: quantised(v, coefficient_bits) if k in met and v.dtype.kind == "f" else v
-        for k, v in exact.items()
-    }
-    filters = {
-        k: tuple(quantised(c, coefficient_bits) for c in pair)
-        for k, pair in exact_filters(program).items()
-    }
+    fixed, filters = rounded_numbers(program, coefficient_bits)
     grids = {k: np.broadcast_to(integer[k] + 1 - bits, graph.nodes[k].shape) for k in real}
     grids |= {k: grid(v) for k, v in fixed.items() if v.dtype.kind == "f"}
     arriving = {k: _arriving(graph.nodes[k], grids) for k in real}
-    return Formats(bits, coefficient_bits, program, integer, arriving, fixed, filters)  # type: ignore
+    return Formats(bits, coefficient_bits, program, integer, arriving, fixed, filters)
 
 
 def _moved(
@@ -191,4 +197,12 @@ def _finest_product(node: Node, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.min(both[0] + both[1], axis=tuple(range(len(result), len(letters))))
 
 
-__all__ = ["Formats", "exact_filters", "formats", "grid", "integer_bits", "quantised"]
+__all__ = [
+    "Formats",
+    "exact_filters",
+    "formats",
+    "grid",
+    "integer_bits",
+    "quantised",
+    "rounded_numbers",
+]

@@ -15,12 +15,18 @@ from ir.cycles import label
 from ir.errors import IRError
 from ir.graph import Program
 from ir.precision.blocks import COVERED, Runner, fixed_values, prepared
-from ir.precision.formats import MOVING, Formats, exact_filters, formats
+from ir.precision.formats import (
+    MOVING,
+    Formats,
+    exact_filters,
+    formats,
+    rounded_numbers,
+)
 from ir.precision.noise import Exact, Rounded, nonlinear, predicted, worst_peaks
 from ir.verify import verify_program
 
 Mode = Literal["saturate", "wrap"]
-Source = Literal["responses", "certificate", "partly measured", "given"]
+Source = Literal["responses", "certificate", "partly measured", "measured", "given"]
 LEAST_BITS, MOST_BITS = 4, 40
 """Of words; beyond, float64 is no reference any more."""
 MARGIN = 2.0
@@ -67,7 +73,7 @@ class FixedPoint:
         seconds: Of noise that went through.
         bounds: Where the peaks come from: "responses": the sums of their magnitudes, for a linear
             program; "certificate": its ranges, for others; "partly measured": where it has none,
-            twice the peaks that came up, which prove nothing; "given".
+            twice the peaks that came up, which prove nothing; "measured": these for all; "given".
         signals: Those that are computed, in order.
         predicted_db: Noise of each output by the linear model, in dB re 1 RMS; None where it does
             not hold.
@@ -112,7 +118,7 @@ def fixed_point(
     coefficient_bits: int | None = None,
     overflow: Mode = "saturate",
     seconds: float = 1.0,
-    peaks: Mapping[int, np.ndarray] | None = None,
+    peaks: Mapping[int, np.ndarray] | Literal["measured"] | None = None,
     seed: int = 0,
 ) -> FixedPoint:
     """Runs a program in fixed point and predicts its noise.
@@ -129,7 +135,7 @@ def fixed_point(
         overflow: What becomes of a number that is too large.
         seconds: Of noise within ±1/2 that goes through.
         peaks: The largest absolute value of each channel of each node of `prepared(program)`, in
-            place of these.
+            place of these; or "measured": twice what comes up, which proves nothing.
         seed: Of the noise.
 
     Raises:
@@ -154,9 +160,9 @@ def fixed_point(
     exact = Runner(program, fixed_values(program), exact_filters(program))
     exact.run(Exact(), x, length)
     heard = {k: np.abs(v).max((-2, -1), initial=0.0) for k, v in enumerate(exact.values)}
-    bounds, source = _bounds(program, exact, heard) if peaks is None else (peaks, "given")
+    runner = Runner(program, *rounded_numbers(program, coefficient_bits))
+    bounds, source = _bounds(program, runner, heard, peaks)
     found = formats(program, bits, bounds, coefficient_bits)
-    runner = Runner(program, found.fixed, found.filters)
     rounded = Rounded(found, overflow == "saturate")
     x = [rounded.store(k, v, 0) for k, v in zip(graph.inputs, x, strict=True)]
     rounded.overflows.clear()
@@ -193,10 +199,17 @@ def _noise(program: Program, length: int, seed: int) -> list[np.ndarray]:
 
 
 def _bounds(
-    program: Program, exact: Runner, heard: Mapping[int, np.ndarray]
-) -> tuple[dict[int, np.ndarray], Source]:
+    program: Program,
+    runner: Runner,
+    heard: Mapping[int, np.ndarray],
+    peaks: Mapping[int, np.ndarray] | Literal["measured"] | None,
+) -> tuple[Mapping[int, np.ndarray], Source]:
     """Peaks for inputs within ±1: from responses, or proved, or twice those heard."""
-    responses = worst_peaks(exact)
+    if peaks == "measured":
+        return {k: MARGIN * peak for k, peak in heard.items()}, "measured"
+    if peaks is not None:
+        return peaks, "given"
+    responses = worst_peaks(runner)
     if responses is not None:
         return dict(heard) | responses, "responses"
     ranges = certify(program).ranges
