@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -121,7 +122,7 @@ def with_controls(
     inside = _replaced(model, lambda network: with_knobs(network, names, float(rate), bands))
     direct = None
     if isinstance(inside, nn.FDN) and inside.direct is not None:
-        inside = inside if inside is not model else _copied(inside)
+        inside = copy.copy(inside)
         direct, inside.direct = inside.direct, None
     return Controlled(inside, direct, float(rate), names)
 
@@ -134,21 +135,15 @@ def _replaced(model: Any, change: Any) -> Any:
     """A copy of a model, with its networks changed; parameters are shared."""
     if isinstance(model, nn.FDN):
         return change(model)
-    if not isinstance(model, (nnx.Module, list)) or not _networks(model):
+    if not _networks(model):
         return model
     if isinstance(model, nnx.List):
         return nnx.List([_replaced(part, change) for part in model])
-    copy = _copied(model)
+    changed = copy.copy(model)
     for name, value in vars(model).items():
-        if isinstance(value, nnx.Module) and _networks(value):
-            setattr(copy, name, _replaced(value, change))
-    return copy
-
-
-def _copied(module: Any) -> Any:
-    """The module with the same parts, which are shared."""
-    graphdef, state = nnx.split(module)
-    return nnx.merge(graphdef, state)
+        if isinstance(value, (nnx.Module, nnx.List)) and _networks(value):
+            setattr(changed, name, _replaced(value, change))
+    return changed
 
 
 __all__ = ["KNOBS", "Controlled", "with_controls"]
