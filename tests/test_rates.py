@@ -64,8 +64,8 @@ ABSORPTIONS: dict[str, Absorption] = {
     ),
 }
 
-SLOW = ("sections", "GEQ", "PEQ", "AccurateGEQ")
-"""Those of which another form, below or above, is derived by the same way and faster."""
+SLOW = ("sections", "GEQ", "GEQ, rates", "PEQ", "PEQ, SVF", "AccurateGEQ")
+"""Those that take longer to design; the others go the same way."""
 
 
 def network(absorption: Absorption, m: tuple[int, ...] = LENGTHS, **parts: Any) -> nn.FDN:
