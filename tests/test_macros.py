@@ -73,7 +73,13 @@ MODELS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MODELS)
+def each(*slow: str):
+    """All models, of which some take long."""
+    marks = {name: [pytest.mark.slow] if name in slow else [] for name in MODELS}
+    return pytest.mark.parametrize("name", [pytest.param(n, marks=m) for n, m in marks.items()])
+
+
+@each("room", "hall", "parts")
 def test_at_rest_the_model_is_as_it_was(name):
     """To the bit in the interpreter, which computes what is written; JAX fuses what it compiles."""
     model = MODELS[name]()
@@ -89,7 +95,7 @@ def test_at_rest_the_model_is_as_it_was(name):
     np.testing.assert_array_equal(after, before)
 
 
-@pytest.mark.parametrize("name", ["direct", "room"])
+@each("room", "hall", "parts")
 def test_at_rest_faust_is_as_it_was(name):
     model = MODELS[name]()
     x = noise(2000)[:, : model.inputs]
@@ -101,7 +107,7 @@ def test_at_rest_faust_is_as_it_was(name):
     np.testing.assert_allclose(found[1], found[0], 0, EPS * 1000 * scale)
 
 
-@pytest.mark.parametrize("name", ["direct", "serial", "room"])
+@each("room", "hall")
 def test_weights_are_shared_with_the_trained_model(name):
     model = MODELS[name]()
     controlled = with_controls(model, None, sample_rate=RATE)

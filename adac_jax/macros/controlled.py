@@ -14,7 +14,7 @@ from jax import Array
 from adac_jax import nn
 from adac_jax.errors import AdacError
 from adac_jax.macros import knobs
-from adac_jax.macros.network import IN_LOOP, with_knobs
+from adac_jax.macros.network import IN_LOOP, longest_line, with_knobs
 from adac_jax.macros.sections import Sections, first_order_allpass
 from adac_jax.nn.module import Module
 from adac_jax.nn.naming import call
@@ -119,7 +119,9 @@ def with_controls(
             raise AdacError(f"The knob {name!r} turns a feedback delay network, and there is none.")
     if not all(np.diff([0.0, *bands]) > 0):
         raise AdacError(f"`bands` (={tuple(bands)}) must be frequencies in Hz, rising.")
-    inside = _replaced(model, lambda network: with_knobs(network, names, float(rate), bands))
+    longest = longest_line(networks, float(rate))
+    settings = (names, float(rate), bands, longest)
+    inside = _replaced(model, lambda network: with_knobs(network, *settings))
     direct = None
     if isinstance(inside, nn.FDN) and inside.direct is not None:
         inside = copy.copy(inside)

@@ -39,6 +39,7 @@ class Absorption(Module):
         sample_rate: fs in Hz.
         names: The knobs.
         bands: Centres in Hz of the bands that have knobs of their own.
+        longest: Seconds of the longest line that the size moves, here or elsewhere.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class Absorption(Module):
         sample_rate: float,
         names: Sequence[str],
         bands: Sequence[float],
+        longest: float,
     ) -> None:
         self.inputs = self.outputs = len(lengths)
+        self.longest = longest
         self.part, self.names = part, tuple(names)
         self.lengths, self.sample_rate = tuple(lengths), float(sample_rate)
         self.bands = tuple(map(float, bands)) if "decay bands" in names else ()
@@ -67,7 +70,7 @@ class Absorption(Module):
         y = x if self.part is None else call("part", self.part, x)
         if self.design is not None:
             one = jnp.ones(())
-            size = knobs.size(max(self.lengths) / self.sample_rate) if "size" in self.names else one
+            size = knobs.size(self.longest) if "size" in self.names else one
             decay = knobs.decay() if "decay" in self.names else one
             bands = [knobs.band_decay(f) for f in self.bands]
             y = scaled(y, self.design, size / decay, bands)
@@ -103,9 +106,13 @@ class MovedDelays(Module):
         samples: m of each line.
         sample_rate: fs in Hz.
         names: "size", "modulation" or both.
+        longest: As for `Absorption`.
     """
 
-    def __init__(self, samples: Sequence[int], sample_rate: float, names: Sequence[str]) -> None:
+    def __init__(
+        self, samples: Sequence[int], sample_rate: float, names: Sequence[str], longest: float
+    ) -> None:
+        self.longest = longest
         self.inputs = self.outputs = len(samples)
         self.samples, self.sample_rate = tuple(samples), float(sample_rate)
         self.names = tuple(names)
@@ -115,7 +122,7 @@ class MovedDelays(Module):
         m = jnp.asarray(np.array(self.samples, np.float64), x.dtype)
         most, least = float(max(self.samples)), float(min(self.samples))
         if "size" in self.names:
-            m = m * knobs.size(max(self.samples) / self.sample_rate)
+            m = m * knobs.size(self.longest)
             most, least = most * knobs.SIZE[1], least * knobs.SIZE[0]
         if "modulation" in self.names:
             depth = knobs.modulation(self.sample_rate)
@@ -128,8 +135,19 @@ class MovedDelays(Module):
         )
 
 
+def longest_line(networks: Sequence[nn.FDN], sample_rate: float) -> float:
+    """Seconds of the longest of all lines of whole samples; one knob moves all."""
+    delays = [network.delays for network in networks]
+    found = [max(part.samples) for part in delays if isinstance(part, nn.Delay)]
+    return max(found, default=0) / sample_rate
+
+
 def with_knobs(
-    network: nn.FDN, names: Sequence[str], sample_rate: float, bands: Sequence[float]
+    network: nn.FDN,
+    names: Sequence[str],
+    sample_rate: float,
+    bands: Sequence[float],
+    longest: float,
 ) -> nn.FDN:
     """A network of the same parts, with knobs in its loop.
 
@@ -146,10 +164,10 @@ def with_knobs(
             "loop", "pre_tone", "tone",
         )
     }  # fmt: skip
-    delays = MovedDelays(lengths, sample_rate, moved) if moved else network.delays
+    delays = MovedDelays(lengths, sample_rate, moved, longest) if moved else network.delays
     if {"decay", "decay bands", "brightness", "freeze", "size"} & set(wanted):
         old = parts["absorption"]
-        parts["absorption"] = Absorption(old, lengths, sample_rate, wanted, bands)
+        parts["absorption"] = Absorption(old, lengths, sample_rate, wanted, bands, longest)
     if "freeze" in wanted:
         parts["input_gain"] = Gate(parts["input_gain"])
     made = nn.FDN(delays, **parts)
