@@ -15,6 +15,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import random
 import statistics
 import sys
 import time
@@ -97,11 +98,18 @@ def measure(task: tuple[str, int, float]) -> Row:
                found.verdict == "stable" and not np.all(np.isfinite(found.peak)))  # fmt: skip
 
 
-def rows(loops: int, seed: int, jobs: int, effort: float, only: Sequence[str]) -> Iterator[Row]:
-    """Measures a mixture of loops."""
+def rows(
+    loops: int, seed: int, jobs: int, effort: float, only: Sequence[str], minutes: float
+) -> Iterator[Row]:
+    """Measures a mixture of loops, in random order, until time is up."""
     tasks = [(f, n, effort) for f, n in sample(loops, seed) if not only or f in only]
+    random.Random(seed).shuffle(tasks)
+    end = time.monotonic() + 60 * minutes
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap_unordered(measure, tasks, chunksize=4)
+        for row in pool.imap_unordered(measure, tasks, chunksize=2):
+            yield row
+            if time.monotonic() > end:
+                return
 
 
 def share(rows: Sequence[Row]) -> str:
@@ -194,6 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--effort", type=float, default=0.4, help="of attacks")
+    parser.add_argument("--minutes", type=float, default=60.0, help="stop after so long")
     parser.add_argument("--only", nargs="*", default=[], help="families")
     parser.add_argument("--no-traps", action="store_true")
     parser.add_argument("--json", type=Path)
@@ -201,7 +210,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=160)
 
     start = time.perf_counter()
-    found = sorted(rows(given.loops, given.seed, given.jobs, given.effort, given.only),
+    found = sorted(rows(
+            given.loops, given.seed, given.jobs, given.effort, given.only, given.minutes
+        ),
                    key=lambda r: (r.family, r.seed))  # fmt: skip
     console.print(table(found))
     stable = [r for r in found if r.truth == "stable"]
