@@ -131,8 +131,13 @@ def by_poles(
     measure = _Exact(system, results)
     radius = max(result.radius for _, result in results)
     # What is stable together may have parts that are not: their gains on the circle count.
-    each = energy_gains(system, radius, inside=False)
-    lanes = lane_gains(system, each, radius, inside=False)
+    inside, held = energy_gains(system, radius), energy_gains(system, radius, inside=False)
+    counted = [i for group, _ in results for i in group]
+    each = inside.copy()
+    for i in counted:
+        each[list(system.lanes[i])] = held[list(system.lanes[i])]
+    lanes = lane_gains(system, each, radius)
+    lanes[counted] = lane_gains(system, each, radius, inside=False)[counted]
     weight = 1 / np.sqrt(1 - radius * radius) if radius < 1 else np.inf
     return Bounds(gain, radius, _returns(system, measure, each, lanes, weight))
 

@@ -440,8 +440,10 @@ def outside_pole(loop: Loop, angles: np.ndarray, tries: int = 48) -> Pole | None
     least = np.linalg.svd(np.eye(loop.n) - S, compute_uv=False)[:, -1]
     starts = [*np.argsort(least)[: tries // 2], *np.argsort(-gain)[: tries // 2]]
     best: Pole | None = None
-    for start in dict.fromkeys(starts):
-        z = _newton(loop, np.exp(1j * angles[start]) * (1 + 1e-9))
+    begun = [(start, 1e-9) for start in dict.fromkeys(starts)]
+    begun += [(start, away) for start in starts[:8] for away in (1e-5, 1e-4, 1e-3)]
+    for start, away in begun:
+        z = _newton(loop, np.exp(1j * angles[start]) * (1 + away))
         if z is None or abs(z) <= 1 + 1e-12 or (best and abs(z) <= (best.modulus or 0)):
             continue
         if _encircled(loop, z):

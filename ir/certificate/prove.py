@@ -50,6 +50,11 @@ class Prover:
         return attempt.run()
 
 
+BOUNDED = frozenset(
+    ("tanh", "atan", "erf", "erfc", "logistic", "sin", "cos", "asin", "acos", "maximum", "minimum",
+     "max", "min", "exp", "exp2", "sqrt", "integer_pow", "sign", "cosh")
+)  # fmt: skip
+"""Functions that may be bounded whatever enters them, alone or with others."""
 MOVES = frozenset(
     ("reshape", "transpose", "broadcast", "slice", "take", "concatenate", "add", "sub", "neg",
      "sum", "einsum", "delay", "fir", "iir", "sos")
@@ -69,6 +74,7 @@ class _Attempt:
         self.group, self.sequence, self.outside = tuple(group), sequence, outside
         self.stopped: UnprovenError | None = None
         self.static: dict[int, Interval] = {}
+        self.gain = np.inf
         self.name = name_of(self.graph, group)
 
     # -- In order ---------------------------------------------------------------------------------
@@ -82,6 +88,7 @@ class _Attempt:
         if system is not None:
             for method, bound in (("small gain", by_energy), ("absolute sums", by_peaks)):
                 found = bound(system)
+                self.gain = min(self.gain, found.gain)
                 if found.gain < 1:
                     return self._stable(system, _tightened(system, found), method)
             if system.linear:
@@ -133,12 +140,13 @@ class _Attempt:
         follows from the past, and is within the range assumed of it, holds at that time too.
         """
         for factor, rounds in WIDENINGS:
-            found = self._induction(factor, rounds)
-            if found is not None:
+            found, hopeful = self._induction(factor, rounds)
+            if found is not None or not hopeful:
                 return found
         return None
 
-    def _induction(self, factor: float, rounds: int) -> Found | None:
+    def _induction(self, factor: float, rounds: int) -> tuple[Found | None, bool]:
+        """A proof, or whether smaller steps may find one."""
         start = 1e-6
         reachable = {
             k: (
@@ -148,28 +156,32 @@ class _Attempt:
             for k in self.group
         }
         mode = Mode(tolerance=self.tolerance)
-        for _ in range(rounds):
+        for step in range(rounds):
             system = self._build(mode, reachable)
             if system is None:
-                return None
+                return None, step > 0
             method, bound = "absolute sums", by_peaks
             found = by_peaks(system, rate=False)
             if not found.gain < 1:
                 method, bound = "small gain", by_energy
                 found = by_energy(system)
             if not found.gain < 1:
-                return None
+                # Not even small signals are held: no range will do.
+                return None, step > 0
             ranges = self._ranges(system, found)
             if _within(ranges, reachable):
                 found = bound(system)
-                return self._stable(system, found, f"{method} over the range that signals reach")
+                text = f"{method} over the range that signals reach"
+                return self._stable(system, found, text), True
             reachable = {k: _widened(v, reachable[k], factor) for k, v in ranges.items()}
             if not all(np.isfinite(b).all() for v in reachable.values() for b in v):
-                return None
-        return None
+                return None, True
+        return None, True
 
     def _saturating(self) -> Found | None:
         """What is bounded whatever enters it cuts the loop."""
+        if not any(self.graph.nodes[k].op in BOUNDED for k in self.group):
+            return None
         system = self._build(Mode(saturating=True, tolerance=self.tolerance))
         if system is None:
             return None
@@ -191,7 +203,6 @@ class _Attempt:
     def _linear(self, system: System) -> Found:
         """Every group of lanes that hear each other by itself; the worst verdict is the loop's."""
         results, marginal = [], None
-        gain = by_energy(system).gain
         for group in system.loops():
             loop = exact.Loop(system, group)
             if loop.unstable is None:
@@ -221,7 +232,7 @@ class _Attempt:
                 results.append((group, result))
         if marginal is not None:
             return marginal
-        found = _tightened(system, by_poles(system, results, gain))
+        found = _tightened(system, by_poles(system, results, self.gain))
         return self._stable(system, replace(found, gain=np.nan), "its poles, all of them counted")
 
     def _near_circle(self, system: System, result: exact.Result) -> Found:
@@ -320,10 +331,9 @@ class _Attempt:
 
     def _unproven(self, system: System | None) -> Found:
         if self.stopped is None:
-            gain = np.inf if system is None else by_energy(system).gain
             node = self.group[0] if system is None else _culprit(system)
             self.stopped = UnprovenError(
-                node, f"the loop's gain is bounded by {gain:.4g} only, which is not below one"
+                node, f"the loop's gain is bounded by {self.gain:.4g} only, which is not below one"
             )
         proof = self._proof(
             "unproven", "no theorem applies", node=label(self.graph, self.stopped.node),

@@ -216,7 +216,7 @@ def _descend_all(matrices: Sequence[np.ndarray], d: np.ndarray) -> np.ndarray:
 
     def value(x: np.ndarray, p: float) -> tuple[float, np.ndarray]:
         left, sigma, right = np.linalg.svd(np.exp(np.clip(x[:, None] - x, -300, 300)) * S)
-        top = sigma.max()
+        top = max(float(sigma.max()), 1e-300)
         weights = (sigma / top) ** (2 * p)
         total = weights.sum()
         gradient = np.einsum("mik,mk->i", left**2, weights)
@@ -226,7 +226,7 @@ def _descend_all(matrices: Sequence[np.ndarray], d: np.ndarray) -> np.ndarray:
     for p in (4.0, 32.0, 256.0):
         try:
             found = optimize.minimize(
-                value, x, args=(p,), jac=True, method="L-BFGS-B", options={"maxiter": 100}
+                value, x, args=(p,), jac=True, method="L-BFGS-B", options={"maxiter": 40}
             )
         except np.linalg.LinAlgError:
             break  # Too far apart to be scaled further.
