@@ -216,7 +216,9 @@ ABSORPTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", ABSORPTIONS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "bands")) for n in ABSORPTIONS]
+)
 def test_decay_times_of_lines_follow_in_every_octave(name):
     """Within 2 % from 125 Hz to 8 kHz for any position; and no line loses next to nothing."""
     m = nn.mutually_prime_delays(6, 960, 3840)
@@ -242,11 +244,7 @@ def reverberation(y: np.ndarray, band: float) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize("factor", [0.5, 0.7, 1.4, 2.0])
 def test_decay_times_that_are_heard_follow_the_knob(factor):
-    """Of the hall, each line struck and heard by itself, so that all of its energy is there.
-
-    Against the response at rest, made to decay faster or slower as it should in each octave: two
-    decays of one and the same sequence of echoes, so that chance plays no part.
-    """
+    """Of the hall, each line struck and heard by itself, so that all of its energy is there."""
     model = hall()
     model = nn.FDN(
         model.delays, matrix=model.matrix, absorption=model.absorption,
@@ -267,13 +265,10 @@ def test_decay_times_that_are_heard_follow_the_knob(factor):
             responses.append(library.process(x))
     for band in BANDS:
         before, after = (reverberation(y, band) for y in responses)
-        time = np.arange(length)[:, None] / RATE
-        faster = np.exp(-np.log(1000) * time * (1 / factor - 1) / before)
-        wanted = reverberation(responses[0] * faster, band)
-        assert abs(after / wanted - 1) < 0.02, band
-        assert abs(wanted / (factor * before) - 1) < 0.05, band
+        assert abs(after / (factor * before) - 1) < 0.02, band
 
 
+@pytest.mark.slow
 def test_bands_decay_by_themselves():
     m = nn.mutually_prime_delays(4, 960, 3840)
     absorption = ABSORPTIONS["bands"](m)

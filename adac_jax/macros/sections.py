@@ -29,6 +29,8 @@ ITERATIONS = 25
 """Of Levenberg and Marquardt's method, from a start that is near."""
 DAMPING, RIDGE = 1e-3, 1e-9
 """Of its steps, as a share of the mean curvature, and at least."""
+SETTLED_DB = 1e-4
+"""What a last step changes at most."""
 LEAST_DB = -40.0
 """Gains lie within ± this."""
 
@@ -150,4 +152,6 @@ def fitted(
         right = np.einsum("ckf,fc->ck", weighted, missing)
         move = np.linalg.solve(normal + damped * np.eye(len(q)), right[..., None])[..., 0].T
         x = np.clip(x + np.clip(move, -3, 3), LEAST_DB, -LEAST_DB)
+        if np.abs(move).max() < SETTLED_DB:
+            break
     return x
