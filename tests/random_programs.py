@@ -58,6 +58,7 @@ class Grower:
 
     def __post_init__(self) -> None:
         self.rng = np.random.default_rng(self.draw(st.integers(0, 2**32 - 1)))
+        self.knobs = 0
 
     # Choices.
 
@@ -93,7 +94,12 @@ class Grower:
             "bool": lambda: self.rng.integers(0, 2, size) > 0,
         }[pool]()
         kind = {"int": "int", "bool": "bool"}.get(pool, "real")
-        if size == shape:
+        if pool == "smooth" and shape == () == size and len(self.coefficients) % 2:
+            # A knob, at rest; hosts hold positions in single precision.
+            at = round(64 * float(value)) / 64
+            k = self.b.control(f"knob {self.knobs}", at, -1.0, 1.0, step=0.01)
+            self.knobs += 1
+        elif size == shape:
             k = self.coefficient(np.asarray(value), kind)
         else:
             k = self.b.add("input", index=len(self.inputs), shape=shape, kind=kind)
