@@ -119,7 +119,8 @@ class Machine:
 
     def _control(self, node: Node) -> Callable[[], Array]:
         low, high, first, step = (
-            float(node[key]) for key in ("minimum", "maximum", "default", "step")  # type: ignore
+            float(node[key])
+            for key in ("minimum", "maximum", "default", "step")  # type: ignore
         )
         n = self.knobs.index(node.text("name"))
         state = np.full(self.copies, first)

@@ -59,7 +59,7 @@ def _sections(sos: np.ndarray, precision: str) -> np.ndarray:
     return found.reshape(sos.shape)
 
 
-def realised(section: Sequence[float], precision: str) -> np.ndarray:
+def realised(section: Sequence[float] | np.ndarray, precision: str) -> np.ndarray:
     """(b0, b1, b2, 1, a1, a2) of what is emitted for a section."""
     b, a = [float(v) for v in section[:3]], [float(v) for v in section[3:]]
     if a[0] == 0:

@@ -10,7 +10,7 @@ from ir.certificate.forms import Context, Form, Mode, UnprovenError, exactly, in
 from ir.certificate.intervals import INT
 from ir.certificate.prove import Prover, name_of
 from ir.certificate.rules import cascades_of, evaluate, rationals_of
-from ir.certificate.verdict import VERDICTS, Certificate, LoopProof
+from ir.certificate.verdict import VERDICTS, Certificate, LoopProof, Verdict
 from ir.cycles import components, is_loop, label, order
 from ir.errors import IRError
 from ir.graph import Graph, Node, Program
@@ -151,7 +151,8 @@ def _certificate(
     margins = [p.margin_db for p in proofs if p.margin_db is not None]
     fading = [p.decay_seconds for p in proofs]
     decay = None if any(d is None for d in fading) else max(fading, default=0.0)  # type: ignore
-    verdict = max((p.verdict for p in proofs), key=VERDICTS.index, default="stable")
+    found: list[Verdict] = [p.verdict for p in proofs]
+    verdict: Verdict = max(found, key=VERDICTS.index) if found else "stable"
     controls = sorted(
         {
             (str(n["name"]), float(n["minimum"]), float(n["maximum"]))  # type: ignore[arg-type]

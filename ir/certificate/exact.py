@@ -17,8 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from scipy import linalg
 
 from ir.certificate import filters
 from ir.certificate.small_gain import balanced
@@ -181,7 +183,7 @@ class Loop:
         found[bad] = np.inf
         return found
 
-    def determinant(self, z: np.ndarray) -> np.ndarray:
+    def determinant(self, z: np.ndarray) -> Any:
         """The complex logarithm of F, up to 2πj."""
         G = np.eye(self.n) - self.C * self.response(z)[:, None, :]
         sign, size = np.linalg.slogdet(G)
@@ -293,7 +295,7 @@ def _count(loop: Loop, effort: float) -> Result:
     """
     calm, (low, up) = _calm_cells(loop, effort)
     fine = _fine_cells(loop, low, up, effort)
-    if isinstance(fine, float):
+    if not isinstance(fine, _Cells):
         return Result(None, 1.0, np.inf, loop.scaling, fine)
     zeros, where = _winding(loop, calm, fine)
     # F has as many more zeros outside than its argument shows as it has poles there.
@@ -443,15 +445,16 @@ def outside_pole(loop: Loop, angles: np.ndarray, tries: int = 48) -> Pole | None
     begun = [(start, 1e-9) for start in dict.fromkeys(starts)]
     begun += [(start, away) for start in starts[:8] for away in (1e-5, 1e-4, 1e-3)]
     for start, away in begun:
-        z = _newton(loop, np.exp(1j * angles[start]) * (1 + away))
-        if z is None or abs(z) <= 1 + 1e-12 or (best and abs(z) <= (best.modulus or 0)):
-            continue
-        if _encircled(loop, z):
-            best = Pole(float(abs(z)), float(abs(np.angle(z))))
+        for method in (_newton, _by_eigenvalue):
+            z = method(loop, np.exp(1j * angles[start]) * (1 + away))
+            if z is None or abs(z) <= 1 + 1e-12 or (best and abs(z) <= (best.modulus or 0)):
+                continue
+            if _encircled(loop, z):
+                best = Pole(float(abs(z)), float(abs(np.angle(z))))
     return best
 
 
-def _newton(loop: Loop, z: complex) -> complex | None:
+def _newton(loop: Loop, z: Any) -> complex | None:
     """A zero of F: z is corrected by F / F' = -1 / tr((I - S)^-1 S')."""
     for _ in range(80):
         at = np.array([z])
@@ -474,6 +477,39 @@ def _newton(loop: Loop, z: complex) -> complex | None:
         if abs(step) < 1e-15:
             break
     return z
+
+
+def _by_eigenvalue(loop: Loop, z: Any) -> complex | None:
+    """A z at which S has the eigenvalue λ = 1: Newton's method on 1 / λ - 1.
+
+    That is smooth where many filters have the same pole nearby, beside which F is of no use.
+    """
+    for _ in range(60):
+        at = np.array([z])
+        with np.errstate(all="ignore"):
+            S = loop.C * loop.response(at)[0]
+            moved = S * loop.slope(at)[0]
+        if not (np.isfinite(S).all() and np.isfinite(moved).all()):
+            return None
+        try:
+            found: Any = linalg.eig(S, left=True)
+        except (linalg.LinAlgError, ValueError):
+            return None
+        values, left, right = found
+        with np.errstate(all="ignore"):
+            k = int(np.argmin(np.abs(1 / values - 1)))
+            x, y = right[:, k], left[:, k].conj()
+            slope = (y @ moved @ x) / (y @ x)
+            step = (values[k] - values[k] ** 2) / slope
+        if not np.isfinite(step):
+            return None
+        step *= min(1.0, 0.02 / max(abs(step), 1e-300))
+        z = z * np.exp(step)
+        if not 0.5 < abs(z) < 4:
+            return None
+        if abs(step) < 1e-15:
+            break
+    return complex(z)
 
 
 def _encircled(loop: Loop, z: complex) -> bool:

@@ -396,7 +396,7 @@ def absolute_sums(b: np.ndarray, a: np.ndarray) -> tuple[float, float]:
     h = np.zeros(length)
     h[0] = 1
     for top, bottom in zip(b, a, strict=True):
-        h = signal.lfilter(top, bottom, h)
+        h = np.asarray(signal.lfilter(top, bottom, h))
     tail = _tail(b, a, radius) * radius**length / (1 - radius)
     rounding = 64 * len(b) * ULP * float(np.abs(h).sum()) / (1 - rho)
     extra = tail + rounding

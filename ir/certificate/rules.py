@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -55,7 +55,7 @@ def rule(*ops: str) -> Callable[[Rule], Rule]:
     return register
 
 
-def evaluate(ctx: Context, k: int, node: Node, inputs: list[Form | None]) -> Form:
+def evaluate(ctx: Context, k: int, node: Node, inputs: Sequence[Form | None]) -> Form:
     """The form of a node."""
     if all(x is not None and x.fixed for x in inputs) and inputs and node.op in PER_SAMPLE:
         return _folded(ctx, node, [x for x in inputs if x is not None])
@@ -69,7 +69,7 @@ def evaluate(ctx: Context, k: int, node: Node, inputs: list[Form | None]) -> For
     return found
 
 
-def _late_integers(ctx: Context, k: int, node: Node, inputs: list[Form | None]) -> Form:
+def _late_integers(ctx: Context, k: int, node: Node, inputs: Sequence[Form | None]) -> Form:
     """Integers and conditions from before: in a loop they are known by their range alone."""
     whole = INT if node.type.kind == "int" else (0.0, 1.0)
     if inputs[0] is None:
@@ -80,7 +80,7 @@ def _late_integers(ctx: Context, k: int, node: Node, inputs: list[Form | None]) 
     return interval(_as(node, enclosing(inputs[0].base, first)))  # type: ignore[arg-type]
 
 
-def _without_atoms(ctx: Context, node: Node, inputs: list[Form | None]) -> Form | None:
+def _without_atoms(ctx: Context, node: Node, inputs: Sequence[Form | None]) -> Form | None:
     """Sums and products of ranges, which forms would take the middle of."""
     if node.op not in ("add", "sub", "mul", "neg") or any(x is None or x.atoms for x in inputs):
         return None
@@ -119,7 +119,7 @@ def _fraction(ctx: Context, node: Node) -> Interval | None:
 
 def _base(ctx: Context, k: int) -> Interval:
     form = ctx.outside.get(k)
-    nothing = np.float64(-np.inf), np.float64(np.inf)
+    nothing = np.asarray(-np.inf), np.asarray(np.inf)
     return nothing if form is None or form.atoms else form.base
 
 
@@ -575,7 +575,7 @@ def _bits(ctx: Context, k: int, node: Node, *xs: Form) -> Form:
         top = np.where(xs[1].c[0] > 0, np.floor((2.0**32 - 1) * scale), INT[1])
         bottom = np.where(xs[1].c[0] > 0, 0.0, INT[0])
         return interval(_as(node, (bottom, top)))
-    return interval(_as(node, (np.float64(INT[0]), np.float64(INT[1]))))
+    return interval(_as(node, (np.asarray(INT[0]), np.asarray(INT[1]))))
 
 
 @rule("convert")
@@ -698,8 +698,9 @@ def _filtered(
     for i, (b, a) in enumerate(each):
         if low[i] == 0 == high[i] and not starts[i]:
             continue
-        up, down = absolute(kind, b, a)
-        ranges = [product((up, up), (low[i], high[i])), product((-down, -down), (low[i], high[i]))]
+        up, down = (np.asarray(v) for v in absolute(kind, b, a))
+        around = np.asarray(low[i]), np.asarray(high[i])
+        ranges = [product((up, up), around), product((-down, -down), around)]
         bounds[0, i] = min(sum(float(r[0]) for r in ranges), 0.0)
         bounds[1, i] = max(sum(float(r[1]) for r in ranges), 0.0)
         bounds[:, i] += np.array([-1, 1]) * starts[i]

@@ -183,7 +183,7 @@ def _perron(size: np.ndarray) -> np.ndarray | None:
 
 def _positive(A: np.ndarray) -> np.ndarray | None:
     values, vectors = np.linalg.eig(A)
-    x = np.abs(np.real(vectors[:, np.argmax(values.real)]))
+    x = np.abs(np.real(vectors[:, np.argmax(np.real(values))]))
     return x if np.isfinite(x).all() and x.min() > 1e-250 else None
 
 
@@ -212,13 +212,13 @@ def _descend_all(matrices: Sequence[np.ndarray], d: np.ndarray) -> np.ndarray:
     singular value as p grows; so do the same sums over several matrices.
     """
     S = np.stack(matrices)
-    x = np.log(d)
+    x = np.log(np.maximum(d, 1e-280))
 
     def value(x: np.ndarray, p: float) -> tuple[float, np.ndarray]:
         left, sigma, right = np.linalg.svd(np.exp(np.clip(x[:, None] - x, -300, 300)) * S)
         top = max(float(sigma.max()), 1e-300)
         weights = (sigma / top) ** (2 * p)
-        total = weights.sum()
+        total = max(float(weights.sum()), 1e-300)
         gradient = np.einsum("mik,mk->i", left**2, weights)
         gradient -= np.einsum("mki,mk->i", right**2, weights)
         return float(np.log(top) + np.log(total) / (2 * p)), gradient / total
