@@ -11,7 +11,8 @@ from ir.certificate.exact import Result
 from ir.certificate.small_gain import absolute_radius, scale, scaled_input
 from ir.certificate.system import Atom, System, energy_gains, lane_gains, peak_gains
 
-STEPS = 8
+FIRST, STEPS = 16, 7
+"""How often a rate is quartered until one passes, and how often it is made better then."""
 REFINEMENTS = 30
 
 
@@ -185,9 +186,11 @@ def _fastest(system: System, worst: Callable[[float], float], gain: float) -> fl
     longest = max((sum(system.atoms[a].delay[1] for a in lane) for lane in system.lanes), default=1)
     low, high = 0.0, np.inf
     guess = -np.log(gain) / max(longest, 1)
-    for _ in range(STEPS):
-        if guess > 30:
+    tried = 0
+    for _ in range(FIRST + STEPS):
+        if guess > 30 or tried > STEPS:
             break
+        tried += bool(low)
         if worst(float(np.exp(-guess))) < 1:
             low = guess
             guess = 2 * guess if high == np.inf else 0.5 * (low + high)

@@ -280,7 +280,7 @@ def _circles(loop: Loop, first: Result) -> Iterator[float]:
     with np.errstate(all="ignore"):
         steep = float(np.nanmax(np.abs(loop.slope(points)))) + 1.0
     rate = 0.5 / steep / first.gain
-    for factor in (16.0, 4.0, 1.0, 0.25, 0.03, 1e-3):
+    for factor in (16.0, 4.0, 1.0, 0.25, 0.03, 1e-3, 1e-5, 1e-7):
         radius = float(np.exp(-rate * factor))
         if radius < 1:
             yield radius
