@@ -95,12 +95,18 @@ def _linear(loop: Loop) -> Judgement:
     return Judgement(found.verdict, why, found.radius, found.frequency, growth)
 
 
+def balanced(A: Array) -> Array:
+    """In units of the states that make rows and columns alike; poles and decays stay."""
+    with np.errstate(invalid="ignore"):  # of scales that SciPy casts to integers, and drops
+        return matrix_balance(A)[0] if len(A) else A
+
+
 def long_run(A: Array) -> float:
     """log of the norm of A^(2^20): 2^20 samples of silence from every state at once.
 
     In balanced units of the states, which poles do not notice.
     """
-    A, total = matrix_balance(A)[0] if len(A) else A, 0.0
+    A, total = balanced(A), 0.0
     for _ in range(DOUBLINGS):
         size = float(np.max(np.abs(A), initial=0.0))
         if size == 0:
@@ -213,8 +219,7 @@ def _linear_decay(space: StateSpace, program: ir.Program, seconds: float) -> lis
     length = math.ceil(seconds * program.graph.sample_rate) + states
     if length > 100_000:
         return []  # Rounding in a power of A would be heard.
-    A = matrix_balance(space.A)[0] if states else space.A
-    once = np.linalg.matrix_power(A, length)
+    once = np.linalg.matrix_power(balanced(space.A), length)
     before = np.linalg.matrix_power(once, 4)
     left = float(np.linalg.norm(before))
     after = float(np.linalg.norm(before @ np.linalg.matrix_power(once, 3)))

@@ -103,7 +103,8 @@ def eigenvalues(A: Array) -> tuple[Array, Array]:
     if len(A) == 1:
         value = A[0].astype(complex)
         return value, np.abs(value) * 4 * np.finfo(float).eps
-    B = linalg.matrix_balance(A, permute=False)[0]
+    with np.errstate(invalid="ignore"):  # of scales that SciPy casts to integers, and drops
+        B = linalg.matrix_balance(A, permute=False)[0]
     values, left, right = linalg.eig(B, left=True, right=True)
     product = np.abs(np.sum(left.conj() * right, axis=0))
     size = np.linalg.norm(left, axis=0) * np.linalg.norm(right, axis=0)
