@@ -194,10 +194,6 @@ class Loop:
         return cells * (8.0 * self.n**3 + 40.0 * self.polynomials + 2000.0)
 
 
-def _on_circle(c: np.ndarray, radius: float) -> np.ndarray:
-    return c * radius ** -np.arange(float(c.shape[1]))
-
-
 def _at(c: np.ndarray, z: np.ndarray) -> np.ndarray:
     return np.polynomial.polynomial.polyval(1 / z, c)
 

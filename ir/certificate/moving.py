@@ -386,10 +386,13 @@ class _Search:
             except UnprovenError:
                 gain = np.inf
             # Boxes are cut until the bound is tight, or below one by half of what there is.
-            if gain < 1 and (gain <= most or gain < 0.5 * (1 + self._middle(low, high))):
+            if gain < 1 and gain <= most:
+                continue
+            middle = self._middle(low, high)
+            if gain < 1 and gain < 0.5 * (1 + middle):
                 most = max(most, gain)
                 continue
-            if self._middle(low, high) >= 1:
+            if middle >= 1:
                 return None
             widest = int(np.argmax(high - low))
             if high[widest] - low[widest] <= 1e-9 * max(1.0, abs(high[widest])):

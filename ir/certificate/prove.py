@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ir.certificate import exact, moving
+from ir.certificate import exact, filters, moving
 from ir.certificate.bounds import Bounds, by_energy, by_peaks, by_poles
 from ir.certificate.domain import failure
 from ir.certificate.forms import Context, Form, Mode, UnprovenError, enclosing, interval
@@ -455,13 +455,7 @@ def _analytic_atom(system: System, a: int) -> bool:
     atom = system.atoms[a]
     if atom.filter is None or atom.kind == "taps":
         return True
-    from ir.certificate import filters
-
     return all(filters.poles_inside(d) for d in atom.filter[1])
-
-
-def _analytic(system: System, lane: int) -> bool:
-    return all(_analytic_atom(system, a) for a in system.lanes[lane])
 
 
 def _lossless(loop: exact.Loop, system: System, group: Sequence[int]) -> bool:
