@@ -6,7 +6,7 @@ import dataclasses
 import re
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from adac_jax.errors import AdacError, DelayFreeLoopError, IRError
 from adac_jax.host import HostError
 from adac_jax.listening import Listening, listen, memory_samples
 from adac_jax.loading import raised
+from adac_jax.plugin import FOLDER, Built, Origin, Plugins, Version, find_tools, make, wanted
 from adac_jax.report import Report
 from adac_jax.staging import staged
 from adac_jax.table import decibels
@@ -61,6 +62,7 @@ class Exported:
         listening: What came out of the sound file, if there was one.
         cost: What the program was estimated to cost before it was compiled.
         certificate: The proof that it cannot blow up, or why there is none.
+        plugins: What was built, if anything.
     """
 
     report: Report
@@ -68,6 +70,7 @@ class Exported:
     listening: Listening | None
     cost: faust.Cost | None = None
     certificate: Certificate | None = None
+    plugins: Built | None = None
 
 
 SLOW_COMPILE, SLOW_RUN = 10.0, 2.0
@@ -105,6 +108,8 @@ def export(
     keep_failed: bool = False,
     uncertified: bool = False,
     trusted: bool = True,
+    plugin: Plugins | Sequence[str] | str | None = None,
+    remake: Callable[[float], Any] | None = None,
     stage: Callable[[str], None] = lambda text: None,
     warn: Callable[[str], None] = warnings.warn,
 ) -> Exported:
@@ -131,6 +136,9 @@ def export(
         keep_failed: Where the comparison fails, still write `report.json` and `report.png`.
         uncertified: Export a model that is unstable, or could not be proved stable, all the same.
         trusted: False compiles in a child process first, for models that come as data.
+        plugin: Also builds plugins, into the folder `plugin`: formats ("c", "lv2", "vst3", "clap"),
+            or `adac_jax.plugin.Plugins` with more settings; see docs/plugins.md.
+        remake: Makes the model for another sample rate, where its own code can, for plugins.
         stage: Called with what is being done, for a progress line.
         warn: Called with a sentence, before it is compiled, where a program will take long to
             compile or will hardly run in real time.
@@ -139,11 +147,13 @@ def export(
         The report and the files.
 
     Raises:
-        CertificateError: the model is unstable, or could not be proved stable.
+        CertificateError: the model is unstable, or could not be proved stable; `uncertified` does
+            not help where plugins are wanted.
         ComparisonError: FAUST and JAX differ.
         RefusedError, DelayFreeLoopError, AdacError, IRError: as `trace` and `listen`; or `out`
             cannot be written.
         HostError: FAUST does not compile.
+        RateError: plugins were asked for at a rate that the model cannot be derived for.
     """
     from adac_jax.figure import save  # matplotlib takes a second to import
 
@@ -153,6 +163,8 @@ def export(
         raise AdacError(f"`seconds` (={seconds:g}) must be above 0 and at most 600.")
     if name is not None and not re.fullmatch(r"\w[\w.-]{0,99}", name, re.ASCII):
         raise AdacError(f"`name` (={name!r}) must be letters, digits, `_`, `.` and `-` only.")
+    settings = wanted(plugin)
+    tools = find_tools(settings.formats) if settings else None
     with staged(Path(out)) as (folder, deliver):
         begun = time.perf_counter()
         stage("tracing")
@@ -163,7 +175,7 @@ def export(
         mark = time.perf_counter()
         certificate = certify_rounded(program, precision)
         spent = {"trace": mark - begun, "certify": time.perf_counter() - mark}
-        if not certificate.passed and not uncertified:
+        if not certificate.passed and (settings is not None or not uncertified):
             raise CertificateError(certificate)
         estimate = faust.cost(program)
         for text in warnings_for(estimate):
@@ -195,6 +207,28 @@ def export(
             if keep_failed:
                 deliver(["report.json", "report.png"])
             raise ComparisonError(report)
+        built = None
+        if settings is not None and tools is not None:
+
+            def compared(program: Program, traced: Traced | None, source: str) -> Report:
+                found = verify_program(program, traced, seconds=min(seconds, 0.5), source=source)
+                found = _required(found, precision)
+                if not found.passed:
+                    raise ComparisonError(found)
+                return found
+
+            built = make(
+                Version(program, source, certificate, report),
+                Origin(model, parameters, inputs, latency, remake),
+                settings,
+                tools,
+                folder / FOLDER,
+                precision=precision,
+                compare=compared,
+                stage=stage,
+                warn=warn,
+            )
+            files.append(FOLDER)
         heard = None
         if listen_to is not None:
             stage(f"rendering {listen_to}")
@@ -212,7 +246,9 @@ def export(
         paths = deliver(files)
     if heard is not None:
         heard = dataclasses.replace(heard, path=paths[-1])
-    return Exported(report, paths, heard, estimate, certificate)
+    if built is not None:
+        built = built.inside(Path(out) / FOLDER)
+    return Exported(report, paths, heard, estimate, certificate, built)
 
 
 def _check_controls(program: Program, controls: Mapping[str, float] | None) -> None:

@@ -5,5 +5,6 @@ from adac_jax.host.errors import HostError
 from adac_jax.host.libfaust import Library
 from adac_jax.host.parameters import Parameter, path_of
 from adac_jax.host.processor import Processor
+from adac_jax.host.sources import c_source
 
-__all__ = ["HostError", "Library", "Parameter", "Processor", "path_of", "versions"]
+__all__ = ["HostError", "Library", "Parameter", "Processor", "c_source", "path_of", "versions"]

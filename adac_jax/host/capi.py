@@ -24,6 +24,10 @@ _SIGNATURES = {
         c.c_void_p,
         (c.c_char_p, c.c_char_p, c.c_int, c.POINTER(c.c_char_p), c.c_char_p, c.c_char_p, c.c_int),
     ),
+    "generateCAuxFilesFromString": (
+        c.c_bool,
+        (c.c_char_p, c.c_char_p, c.c_int, c.POINTER(c.c_char_p), c.c_char_p),
+    ),
     "deleteCDSPFactory": (c.c_bool, (c.c_void_p,)),
     "createCDSPInstance": (c.c_void_p, (c.c_void_p,)),
     "deleteCDSPInstance": (None, (c.c_void_p,)),
