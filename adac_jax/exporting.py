@@ -16,7 +16,17 @@ from adac_jax.errors import AdacError, DelayFreeLoopError, IRError
 from adac_jax.host import HostError
 from adac_jax.listening import Listening, listen, memory_samples
 from adac_jax.loading import raised
-from adac_jax.plugin import FOLDER, Built, Origin, Plugins, Version, find_tools, make, wanted
+from adac_jax.plugin import (
+    FOLDER,
+    Built,
+    Origin,
+    Plugins,
+    Version,
+    find_tools,
+    make,
+    metadata_of,
+    wanted,
+)
 from adac_jax.report import Report
 from adac_jax.staging import staged
 from adac_jax.table import decibels
@@ -170,6 +180,7 @@ def export(
         stage("tracing")
         traced, program = _traced(model, parameters, inputs, sample_rate, name, latency)
         _check_controls(program, controls)
+        metadata = metadata_of(program, settings, precision) if settings else None
         stem = name or file_stem(program.graph.name)
         stage("proving that it is stable")
         mark = time.perf_counter()
@@ -208,7 +219,7 @@ def export(
                 deliver(["report.json", "report.png"])
             raise ComparisonError(report)
         built = None
-        if settings is not None and tools is not None:
+        if settings is not None and metadata is not None and tools is not None:
 
             def compared(program: Program, traced: Traced | None, source: str) -> Report:
                 found = verify_program(program, traced, seconds=min(seconds, 0.5), source=source)
@@ -220,10 +231,10 @@ def export(
             built = make(
                 Version(program, source, certificate, report),
                 Origin(model, parameters, inputs, latency, remake),
+                metadata,
                 settings,
                 tools,
                 folder / FOLDER,
-                precision=precision,
                 compare=compared,
                 stage=stage,
                 warn=warn,

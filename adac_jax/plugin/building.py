@@ -33,9 +33,9 @@ def build(
     tools: Tools,
     stage: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Path]:
-    """Writes the sources to `folder/source`, and builds the formats beside it.
+    """Writes the sources to `folder/source`, and builds each format in a folder called after it.
 
-    The C library is built in any case, since it can be checked, in `folder/c`.
+    The C library is built in any case, since it can be checked.
 
     Args:
         metadata: Of the plugin.
@@ -99,8 +99,8 @@ def _c(metadata: Metadata, folder: Path, objects: list[Path], tools: Tools) -> P
 
 def _lv2(metadata: Metadata, folder: Path, objects: list[Path], tools: Tools) -> Path:
     p = metadata.prefix
-    bundle = folder / f"{p}.lv2"
-    bundle.mkdir()
+    bundle = folder / "lv2" / f"{p}.lv2"
+    bundle.mkdir(parents=True)
     _link(tools.cc, bundle / f"{p}.so", [folder / "work" / "lv2.o", *objects])
     source = folder / "source"
     manifest = (source / "manifest.ttl.in").read_text("utf-8").replace("@library@", f"{p}.so")
@@ -112,14 +112,15 @@ def _lv2(metadata: Metadata, folder: Path, objects: list[Path], tools: Tools) ->
 
 
 def _clap(metadata: Metadata, folder: Path, objects: list[Path], tools: Tools) -> Path:
-    target = folder / f"{metadata.prefix}.clap"
+    target = folder / "clap" / f"{metadata.prefix}.clap"
+    target.parent.mkdir()
     _link(tools.cc, target, [folder / "work" / "clap.o", *objects])
     return target
 
 
 def _vst3(metadata: Metadata, folder: Path, objects: list[Path], tools: Tools) -> Path:
     p = metadata.prefix
-    bundle = folder / f"{p}.vst3"
+    bundle = folder / "vst3" / f"{p}.vst3"
     binary = bundle / "Contents" / f"{platform.machine()}-linux" / f"{p}.so"
     binary.parent.mkdir(parents=True)
     _link(tools.cxx, binary, [folder / "work" / "vst3.o", *objects], "-ldl", "-pthread")

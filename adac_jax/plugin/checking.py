@@ -143,9 +143,9 @@ def _difference(core: Core, metadata: Metadata, version: Version) -> float:
             error, peak = float(np.max(np.abs(y - wanted))), float(np.max(np.abs(wanted)))
             if not error <= peak * 10 ** (limit / 20):
                 raise AdacError(
-                    f"The built plugin differs from FAUST's JIT at {version.rate} Hz by {error:.3g} "
-                    f"of a peak of {peak:.3g} (limit {limit:.0f} dB): the C compiler computes "
-                    "something else."
+                    f"The built plugin differs from FAUST's JIT at {version.rate} Hz by "
+                    f"{error:.3g} of a peak of {peak:.3g} (limit {limit:.0f} dB): the C compiler "
+                    "computes something else."
                 )
             if not turned:
                 worst = max(worst, float(np.max(np.abs(y - jit.render(x)))))
@@ -153,7 +153,7 @@ def _difference(core: Core, metadata: Metadata, version: Version) -> float:
 
 
 def _limit(report: Report) -> float:
-    """dB re peak that FAUST in single precision was allowed, in the worst of its checks."""
+    """What FAUST in single precision was allowed, in dB re peak, in the worst of its checks."""
     limits = [
         check.limit_db
         for check in report.checks

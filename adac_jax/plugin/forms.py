@@ -188,11 +188,11 @@ def forms_of(metadata: Metadata, found: Sequence[Version]) -> tuple[Form, ...]:
             sample_rate=version.rate,
             precision=metadata.precision,
         )
-        forms.append(
-            Form(version.rate, source, graph.latency, version.tail, settling(graph))
-        )
+        forms.append(Form(version.rate, source, graph.latency, version.tail, settling(graph)))
     return tuple(forms)
 
 
 def _named(knobs: dict[str, Any]) -> str:
-    return ", ".join(f"{k.name!r} ({k.minimum:g} to {k.maximum:g})" for k in knobs.values()) or "none"
+    return (
+        ", ".join(f"{k.name!r} ({k.minimum:g} to {k.maximum:g})" for k in knobs.values()) or "none"
+    )

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from adac_jax.plugin.building import build
 from adac_jax.plugin.checking import check
-from adac_jax.plugin.forms import Compare, Origin, Version, forms_of, metadata_of, versions
-from adac_jax.plugin.settings import Plugins, Precision
+from adac_jax.plugin.forms import Compare, Origin, Version, forms_of, versions
+from adac_jax.plugin.settings import Plugins
 from adac_jax.plugin.tools import Tools
 from emitters.plugin import Form, Metadata
 
@@ -90,11 +90,11 @@ class Built:
 def make(
     own: Version,
     origin: Origin,
+    metadata: Metadata,
     settings: Plugins,
     tools: Tools,
     folder: Path,
     *,
-    precision: Precision,
     compare: Compare,
     stage: Callable[[str], None] = lambda text: None,
     warn: Callable[[str], None] = lambda text: None,
@@ -104,10 +104,10 @@ def make(
     Args:
         own: The model at its own rate, compared and certified.
         origin: What other rates are derived from.
+        metadata: As `metadata_of` made it of the model at its own rate.
         settings: What to build.
         tools: As `find_tools` found them.
         folder: Made, with `source` and the formats in it.
-        precision: Of the arithmetic.
         compare: How FAUST is compared with JAX at other rates.
         stage: Called with what is being done.
         warn: Called with what the user should know.
@@ -115,8 +115,7 @@ def make(
     Raises:
         AdacError, RateError, CertificateError, ComparisonError: as `versions`, `build`, `check`.
     """
-    metadata = metadata_of(own.program, settings, precision)
-    found = versions(own, origin, settings, precision, compare, stage=stage, warn=warn)
+    found = versions(own, origin, settings, metadata.precision, compare, stage=stage, warn=warn)
     stage("translating FAUST to C")
     forms: tuple[Form, ...] = forms_of(metadata, found)
     folder.mkdir()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,8 +13,8 @@ from ir.graph import Graph
 from ir.ops.controls import attribute
 
 Precision = Literal["single", "double"]
-PLAIN = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
-"""Text of a name: one line, as it is to be shown."""
+SHORT, LONG = 100, 1000
+"""Characters of a name, and of a description."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +132,13 @@ class Metadata:
     prefix: str = field(init=False)
 
     def __post_init__(self) -> None:
-        for key in ("name", "maker"):
-            if not PLAIN.fullmatch(getattr(self, key)):
-                raise IRError(
-                    f"The plugin's `{key}` (={getattr(self, key)[:60]!r}) must be 1 to 100 "
-                    "characters on one line."
-                )
-        if self.description and not re.fullmatch(r"[^\x00-\x1f\x7f]{1,1000}", self.description):
-            raise IRError("The plugin's `description` must be one line of at most 1,000 characters.")
+        _check_line("name", self.name)
+        _check_line("maker", self.maker)
+        if self.description:
+            _check_line("description", self.description, LONG)
         if self.kind not in KINDS:
-            raise IRError(f"The plugin's `kind` (={self.kind!r}) must be one of {', '.join(KINDS)}.")
+            listed = ", ".join(KINDS)
+            raise IRError(f"The plugin's `kind` (={self.kind!r}) must be one of {listed}.")
         if len(self.version) != 3 or not all(0 <= n <= 255 for n in self.version):
             raise IRError(f"The plugin's `version` (={self.version}) must be three of 0 to 255.")
         if self.outputs < 1:
@@ -185,9 +181,15 @@ class Metadata:
         return tuple(preset.values.get(p.name, p.default) for p in self.parameters)
 
 
+def _check_line(key: str, value: str, most: int = SHORT) -> None:
+    if not 1 <= len(value) <= most or not value.isprintable():
+        raise IRError(
+            f"The plugin's `{key}` (={value[:60]!r}) must be 1 to {most:,} characters on one line."
+        )
+
+
 def _check(preset: Preset, known: Mapping[str, Parameter]) -> None:
-    if not PLAIN.fullmatch(preset.name):
-        raise IRError(f"The preset {preset.name[:60]!r} must be called by 1 to 100 characters.")
+    _check_line("preset", preset.name)
     for name, value in preset.values.items():
         if name not in known:
             listed = ", ".join(map(repr, known)) or "none"

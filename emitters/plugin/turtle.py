@@ -84,17 +84,16 @@ def plugin(metadata: Metadata, forms: Sequence[Form]) -> str:
     ports += [_knob(knob) for knob in metadata.parameters]
     if any(form.latency for form in forms):
         ports.append(_latency(max(form.latency for form in forms)))
-    numbered = [
-        ["    [", *(f"        {line}" for line in port[:1]), f"        lv2:index {k} ;"]
-        + [*(f"        {line}" for line in port[1:]), "    ]"]
-        for k, port in enumerate(ports)
-    ]
     lines = [
         *_prefixes("doap", "foaf", "log", "lv2", "pprops", "rdfs", "units", "urid"),
         f"<{metadata.uri}>",
         f"    a {classes} ;",
         f"    doap:name {text(metadata.name)} ;",
-        f"    doap:maintainer [ foaf:name {text(metadata.maker)} ] ;",
+        "    lv2:project [",
+        "        a doap:Project ;",
+        f"        doap:name {text(metadata.name)} ;",
+        f"        doap:maintainer [ a foaf:Agent ; foaf:name {text(metadata.maker)} ] ;",
+        "    ] ;",
         *(description if metadata.description else []),
         # Even numbers are releases; zero would be one that nobody has seen.
         f"    lv2:minorVersion {2 * major} ;",
@@ -102,8 +101,10 @@ def plugin(metadata: Metadata, forms: Sequence[Form]) -> str:
         "    lv2:optionalFeature lv2:hardRTCapable , urid:map , log:log ;",
         "    lv2:port",
     ]
-    for k, port in enumerate(numbered):
-        lines += port if k == len(numbered) - 1 else [*port[:-1], "    ] ,"]
+    for k, (head, *rest) in enumerate(ports):
+        body = (head, f"lv2:index {k} ;", *rest)
+        last = k == len(ports) - 1
+        lines += ["    [", *(f"        {line}" for line in body), "    ]" if last else "    ] ,"]
     return "\n".join((*lines, "    .", ""))
 
 

@@ -65,19 +65,24 @@ protected:
     void loadProgram(uint32_t index) override { @p@_preset_load(fModel, index); }
 #endif
 
-    // Out of the audio thread: memory is made here, and what activate() then needs is there.
+    // Memory is made here, out of the audio thread; activate() finds it there.
     void sampleRateChanged(double rate) override
     {
         fRuns = @p@_init(fModel, rate) == @P@_OK;
 #if DISTRHO_PLUGIN_WANT_LATENCY
         setLatency(fRuns ? @p@_latency(fModel) : 0);
 #endif
-        if (!fRuns && !isDummyInstance())
-            std::fprintf(stderr, "%s does not run at %g Hz; it runs at %s Hz.\n", @P@_NAME, rate,
-                         @P@_RATES_TEXT);
+        fTold = false;
     }
 
-    void activate() override { @p@_reset(fModel); }
+    void activate() override
+    {
+        @p@_reset(fModel);
+        if (!fRuns && !fTold)
+            std::fprintf(stderr, "%s does not run at %g Hz; it runs at %s Hz.\n", @P@_NAME,
+                         getSampleRate(), @P@_RATES_TEXT);
+        fTold = true;
+    }
 
     void run(const float** inputs, float** outputs, uint32_t frames) override
     {
@@ -95,7 +100,7 @@ protected:
 
 private:
     @p@* const fModel;
-    bool fRuns;
+    bool fRuns, fTold;
 
     DISTRHO_DECLARE_NON_COPYABLE_WITH_LEAK_DETECTOR(Model)
 };
