@@ -17,6 +17,7 @@ from adac_jax.command_line import ShowTraceback, fail, list_files, run
 from adac_jax.errors import AdacError
 from adac_jax.exporting import KNOWN, Exported, Precision, export, file_stem
 from adac_jax.loading import load, remade
+from adac_jax.plugin.arguments import from_arguments
 from adac_jax.presets import hall
 from adac_jax.rates.hosts import hosted
 from adac_jax.table import table
@@ -45,6 +46,10 @@ EPILOG = """
   Export a reverb that was made for 48 kHz for hosts at two other rates:
 
     python -m adac_jax.export --host-rate 44100 --host-rate 96000 --out out/hall
+
+  Export it as plugins for workstations too, with forms for 44.1, 48, 88.2 and 96 kHz:
+
+    python -m adac_jax.export --name hall --plugin lv2,vst3,clap --kind reverb --out out/hall
 
   Verify and emit again what somebody sent as IR:
 
@@ -138,6 +143,43 @@ def command(
             help="Where a knob stands for --listen; may be given more than once.",
         ),
     ] = None,
+    plugin: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMATS",
+            help="Also builds plugins, in OUT/plugin: lv2, vst3, clap, c (a shared library), with "
+            "commas between them; see docs/plugins.md.",
+        ),
+    ] = None,
+    plugin_rates: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HERTZ,…",
+            help="Rates that the plugins run at; 44100,48000,88200,96000 and the model's own, as "
+            "far as it can be derived, if not given.",
+        ),
+    ] = None,
+    preset: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME:KNOB=POSITION,…",
+            help="A preset of the plugins; may be given more than once.",
+        ),
+    ] = None,
+    maker: Annotated[
+        str | None,
+        typer.Option(help="Who made the plugins; with --name, identifiers come from it."),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="What hosts list the plugins under: effect, reverb, delay, dynamics, modulation, "
+            "distortion, equaliser, generator."
+        ),
+    ] = None,
+    description: Annotated[
+        str | None, typer.Option(help="Of the plugins, for hosts to show: one line.")
+    ] = None,
     keep_failed: Annotated[
         bool, typer.Option(help="Where the comparison fails, still write the report.")
     ] = False,
@@ -150,8 +192,13 @@ def command(
     console, errors = Console(), Console(stderr=True)
     try:
         with errors.status("loading") as status:
+            texts = {"maker": maker, "kind": kind, "description": description}
+            plugins = from_arguments(plugin, plugin_rates, preset or [], **texts)
+            if plugins is not None and host_rate:
+                raise AdacError("--plugin makes one plugin for several rates: --plugin-rates.")
             found = _model(model, weights, sample_rate)
-            remake = remade(model) if model and host_rate and not weights else None
+            rates_vary = bool(host_rate) or plugins is not None
+            remake = remade(model) if model and rates_vary and not weights else None
             rates = {"sample_rate": sample_rate, "remake": remake}
             exported = [
                 (
@@ -170,6 +217,8 @@ def command(
                         keep_failed=keep_failed,
                         uncertified=uncertified,
                         trusted=not isinstance(found, Program),
+                        plugin=plugins,
+                        remake=remake,
                         stage=status.update,
                         warn=lambda text: _warn(errors, text),
                     ),
@@ -236,8 +285,11 @@ def _show(console: Console, exported: Exported) -> None:
         )
     if exported.report.latency:
         console.print(f"latency: {exported.report.latency} samples", highlight=False)
+    if exported.plugins is not None:
+        console.print(f"plugin: {exported.plugins.summary()}", highlight=False, soft_wrap=True)
     console.print()
-    list_files(console, exported.files)
+    built = exported.plugins.paths.values() if exported.plugins is not None else ()
+    list_files(console, (*exported.files, *built))
     if exported.listening is not None:
         console.print(f"listening: {exported.listening}", highlight=False, soft_wrap=True)
         for note in exported.listening.notes:

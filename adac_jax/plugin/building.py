@@ -12,7 +12,7 @@ from pathlib import Path
 
 from adac_jax.errors import AdacError
 from adac_jax.plugin.tools import Tools
-from emitters.plugin import Form, Metadata, sources
+from emitters.plugin import Form, Metadata, sources, vstpreset
 
 LIMIT_SECONDS = 900.0
 """For one call of a compiler."""
@@ -124,6 +124,11 @@ def _vst3(metadata: Metadata, folder: Path, objects: list[Path], tools: Tools) -
     binary = bundle / "Contents" / f"{platform.machine()}-linux" / f"{p}.so"
     binary.parent.mkdir(parents=True)
     _link(tools.cxx, binary, [folder / "work" / "vst3.o", *objects], "-ldl", "-pthread")
+    for preset in metadata.presets:
+        name = re.sub(r"[^\w .-]+", "_", preset.name)
+        path = folder / "vst3" / "presets" / f"{name}.vstpreset"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(vstpreset(metadata, preset))
     return bundle
 
 

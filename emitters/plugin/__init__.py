@@ -2,5 +2,15 @@
 
 from emitters.plugin.metadata import KINDS, Form, Metadata, Parameter, Preset, parameters_of
 from emitters.plugin.sources import sources
+from emitters.plugin.vstpreset import vstpreset
 
-__all__ = ["KINDS", "Form", "Metadata", "Parameter", "Preset", "parameters_of", "sources"]
+__all__ = [
+    "KINDS",
+    "Form",
+    "Metadata",
+    "Parameter",
+    "Preset",
+    "parameters_of",
+    "sources",
+    "vstpreset",
+]

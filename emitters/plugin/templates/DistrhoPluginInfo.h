@@ -15,8 +15,7 @@
 #define DISTRHO_PLUGIN_NUM_INPUTS @P@_INPUTS
 #define DISTRHO_PLUGIN_NUM_OUTPUTS @P@_OUTPUTS
 #define DISTRHO_PLUGIN_WANT_LATENCY @P@_HAS_LATENCY
-#define DISTRHO_PLUGIN_WANT_PROGRAMS (@P@_PRESETS > 0)
-/* Knobs are kept as parameters; DPF asks for the rest where there are programs. */
-#define DISTRHO_PLUGIN_WANT_STATE 0
+#define DISTRHO_PLUGIN_WANT_PROGRAMS 0
+#define DISTRHO_PLUGIN_WANT_STATE 0 /* but for the knobs, which DPF keeps by itself */
 
 #endif

@@ -14,7 +14,7 @@ class Model : public Plugin
 {
 public:
     Model()
-        : Plugin(@P@_PARAMETERS, @P@_PRESETS, 0),
+        : Plugin(@P@_PARAMETERS, 0, 0), // presets are files: as programs they would be a parameter
           fModel(@p@_create())
     {
         sampleRateChanged(getSampleRate());
@@ -59,11 +59,6 @@ protected:
     }
 
     void setParameterValue(uint32_t index, float value) override { @p@_set(fModel, index, value); }
-
-#if DISTRHO_PLUGIN_WANT_PROGRAMS
-    void initProgramName(uint32_t index, String& name) override { name = @p@_preset_name(index); }
-    void loadProgram(uint32_t index) override { @p@_preset_load(fModel, index); }
-#endif
 
     // Memory is made here, out of the audio thread; activate() finds it there.
     void sampleRateChanged(double rate) override

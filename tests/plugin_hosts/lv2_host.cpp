@@ -1,0 +1,77 @@
+// A small LV2 host for the audio thread's sake: ports come by number, as the options say them.
+#include <dlfcn.h>
+
+#include <algorithm>
+
+#include <lv2/core/lv2.h>
+
+#include "host.hpp"
+
+struct Lv2 : Plugin {
+    const LV2_Descriptor *about;
+    LV2_Handle handle;
+    std::vector<std::string> names;
+    std::vector<float> values;
+    std::vector<std::pair<float, float>> ranges;
+    size_t channels_in, channels_out;
+    float latency = -1;
+
+    // Knobs are --set NAME=VALUE, in the order of the ports; their ranges are from 0 to the value.
+    explicit Lv2(const Options &given) : channels_in(given.inputs), channels_out(given.outputs)
+    {
+        void *library = dlopen(given.plugin.c_str(), RTLD_NOW | RTLD_LOCAL);
+        if (library == nullptr)
+            fail(dlerror());
+        auto descriptor = reinterpret_cast<LV2_Descriptor_Function>(dlsym(library, "lv2_descriptor"));
+        about = descriptor(0);
+        if (about == nullptr || descriptor(1) != nullptr)
+            fail("not one plugin");
+        fprintf(stderr, "uri %s\n", about->URI);
+        const LV2_Feature *const none[] = {nullptr};
+        handle = about->instantiate(about, given.rate, "/", none);
+        if (handle == nullptr)
+            fail("does not instantiate");
+        for (const auto &pair : given.set) {
+            names.push_back(pair.first);
+            values.push_back(float(pair.second));
+            ranges.emplace_back(0.0f, float(pair.second));
+        }
+        const uint32_t first = uint32_t(channels_in + channels_out);
+        for (uint32_t k = 0; k < values.size(); k++)
+            about->connect_port(handle, first + k, &values[k]);
+        about->connect_port(handle, first + uint32_t(values.size()), &latency);
+        about->activate(handle);
+        about->run(handle, 0); // as hosts that want to know the latency
+        fprintf(stderr, "latency %g\n", double(latency));
+    }
+
+    std::vector<std::string> knobs() const override { return names; }
+
+    void turn(size_t knob, double at) override
+    {
+        values[knob] = float(ranges[knob].first + at * (ranges[knob].second - ranges[knob].first));
+    }
+
+    bool process(float **in, float **out, uint32_t frames) override
+    {
+        for (uint32_t c = 0; c < channels_in; c++)
+            about->connect_port(handle, c, in[c]);
+        for (uint32_t c = 0; c < channels_out; c++)
+            about->connect_port(handle, uint32_t(channels_in) + c, out[c]);
+        about->run(handle, frames);
+        return true;
+    }
+
+    ~Lv2() override
+    {
+        about->deactivate(handle);
+        about->cleanup(handle);
+    }
+};
+
+int main(int count, char **words)
+{
+    const Options given = options(count, words);
+    Lv2 plugin(given);
+    return render(given, plugin);
+}
