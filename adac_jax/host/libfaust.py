@@ -3,7 +3,7 @@
 import ctypes as c
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Literal
 
@@ -121,7 +121,7 @@ class Library:
 
     def get(self, path: str) -> float:
         """Returns a control's or a bargraph's present value; HostError if there is none."""
-        self._require_open()
+        self.require_open()
         return self._real.from_address(self._parameter(path).address).value
 
     def set(self, path: str, value: float) -> None:
@@ -134,7 +134,7 @@ class Library:
         Raises:
             HostError: if there is no such path, or it is a bargraph.
         """
-        self._require_open()
+        self.require_open()
         parameter = self._parameter(path)
         if parameter.kind == "bargraph":
             raise HostError(f"Parameter {path!r} is a bargraph: it can be read but not set.")
@@ -142,7 +142,7 @@ class Library:
 
     def reset(self) -> None:
         """Clears the state: delays, recursions and tables that were written; keeps the controls."""
-        self._require_open()
+        self.require_open()
         # FAUST fills writable tables (`rwtable`) with the constants, not with the state.
         self._api.instanceConstantsCDSPInstance(self._instance, self.sample_rate)
         self._api.instanceClearCDSPInstance(self._instance)
@@ -152,6 +152,7 @@ class Library:
         x: np.ndarray,
         block_size: int | None = None,
         automation: Mapping[str, np.ndarray] | None = None,
+        each: Callable[[int], None] | None = None,
     ) -> np.ndarray:
         """Renders `x` from the present state on, and keeps the state for the next call.
 
@@ -164,6 +165,7 @@ class Library:
                 does not depend on it, unless controls move.
             automation: positions of controls by path, one a sample of `x`; as in all hosts, read at
                 the first sample of each block. A control keeps the last one.
+            each: called before each block with the position of its first sample.
 
         Returns:
             Audio (time, outputs) of `dtype`, a new array, without latency.
@@ -171,7 +173,7 @@ class Library:
         Raises:
             HostError: if the shape does not fit, or the program is closed.
         """
-        self._require_open()
+        self.require_open()
         x = checked_audio(x, self.inputs, self.name)
         step = _LONGEST_BLOCK
         if block_size is not None:
@@ -184,6 +186,8 @@ class Library:
             for start in range(0, length, step):
                 for path, positions in moves.items():
                     self.set(path, positions[start])
+                if each is not None:
+                    each(start)
                 self._api.computeCDSPInstance(
                     self._instance,
                     min(step, length - start),
@@ -229,7 +233,8 @@ class Library:
             raise unknown_parameter(self.name, path, self.parameters)
         return self.parameters[path]
 
-    def _require_open(self) -> None:
+    def require_open(self) -> None:
+        """Raises HostError if the program is closed."""
         if not self._free.alive:
             raise HostError(f"FAUST program {self.name!r} is closed: compile it again to use it.")
 

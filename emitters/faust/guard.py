@@ -16,8 +16,10 @@ whether the compiler minds NaN or not.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
+
+import numpy as np
 
 from emitters.faust.growth import largest, least, runs_away
 from ir.cycles import components, is_loop
@@ -73,6 +75,19 @@ def guards(program: Program) -> Guards:
             guarded |= members
     filters = (k for k, node in graph if node.op in ("iir", "sos") and node.inputs[0] in wild)
     return Guards(frozenset(guarded), frozenset(filters))
+
+
+def guards_for_any(program: Program) -> Guards:
+    """What needs guards whatever the coefficients are: all loops, which may become unstable."""
+    graph = program.graph
+    unknown = {
+        slot: np.full(value.shape, -np.inf) if value.dtype.kind == "f" else value
+        for slot, value in program.coefficients.items()
+    }
+    edges = _edges(graph)
+    loops = [g for g in components(range(len(graph.nodes)), edges) if is_loop(g, edges)]
+    found = guards(replace(program, coefficients=unknown))
+    return Guards(frozenset(k for group in loops for k in group), found.filters)
 
 
 def _is_linear(node: Node, members: set[int]) -> bool:
@@ -145,4 +160,4 @@ def bus(names: Sequence[str]) -> str:
     return runs[0] if len(runs) == 1 else f"({', '.join(runs)})"
 
 
-__all__ = ["HELPERS", "Guards", "bus", "guards"]
+__all__ = ["HELPERS", "Guards", "bus", "guards", "guards_for_any"]

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from emitters.faust.definitions import Definition, Function, Line, functions, with_barriers
 from emitters.faust.folding import folded, numbers_where_known
 from emitters.faust.guard import HELPERS as GUARDS
-from emitters.faust.guard import Guards, bus, guards
+from emitters.faust.guard import Guards, bus, guards, guards_for_any
 from emitters.faust.knobs import slider
+from emitters.faust.live import OpenForm
+from emitters.faust.numbers import Numbers, known_numbers
 from emitters.faust.recursion import Opened, open_loops
 from emitters.faust.rules import ADDITIVE, FOREIGN, LINEAR, RULES, Atoms, array
-from emitters.faust.sections import HELPERS
-from emitters.faust.text import RESERVED, atom, comment, identifier, quoted
+from emitters.faust.sections import HELPERS, Call, second_order
+from emitters.faust.text import RESERVED, Number, atom, comment, identifier, quoted
 from ir.cycles import components
 from ir.errors import IRError
 from ir.graph import Graph, Node, Program
@@ -44,6 +46,7 @@ class Writer:
     offsets: set[int] = field(default_factory=set)
     tables: dict[tuple[float, ...], str] = field(default_factory=dict)
     knobs: list[str] = field(default_factory=list)
+    numbers: Numbers | None = None
 
     def helper(self, name: str) -> str:
         """Notes that a helper is used; returns its name."""
@@ -72,6 +75,16 @@ class Writer:
         name = self.unique(identifier(node.text("name"), "knob"))
         self.knobs.append(f"{name} = {slider(node)};")
         return name
+
+    def filter(self, b: Atoms, a: Atoms) -> Call | None:
+        """The call for a second-order section of known numbers; None if it does nothing."""
+        if self.numbers is None or not any(isinstance(v, Number) for v in (*b, *a)):
+            return second_order(list(b), list(a))
+        return self.numbers.filter(list(b), list(a), self.base)
+
+    def literals(self, values: Atoms) -> Atoms:
+        """Numbers as literals, also those that would be data."""
+        return values if self.numbers is None else self.numbers.literals(values)
 
     def gate(self) -> int:
         """A number that no other gate of the program has."""
@@ -106,7 +119,10 @@ class Writer:
         return free
 
 
-def emit(program: Program, guard: bool = True) -> str:
+Form = Literal["closed", "open"]
+
+
+def emit(program: Program, guard: bool = True, form: Form = "closed") -> str:
     """The program as FAUST.
 
     Deterministic; names follow the modules; every number is written so that it reads back as the
@@ -116,10 +132,49 @@ def emit(program: Program, guard: bool = True) -> str:
         program: What to write.
         guard: Whether samples that are no numbers, or beyond 2^20, become zero before they can stay
             in a state for ever; see docs/precision.md. Others pass with every bit.
+        form: "closed": numbers are literals, which is what ships. "open": they are data that may be
+            written while it runs; see `open_form`.
 
     Raises:
         IRError: the program is not valid, or holds a number that FAUST cannot write.
     """
+    if form not in ("closed", "open"):
+        raise IRError(f'`form` (={form!r}) must be "closed" or "open".')
+    return open_form(program, guard).text if form == "open" else _written(program, guard)[0]
+
+
+def open_form(program: Program, guard: bool = True, dense: bool = False) -> OpenForm:
+    """The program as FAUST whose numbers are data, and how they follow from its coefficients.
+
+    Args:
+        program: What to write.
+        guard: As for `emit`; in the open form every loop has guards, whatever its numbers are.
+        dense: Whether zeros are data too, and filters of the most general kind that they may
+            become, so that fewer coefficients need another text, at the cost of more operations.
+
+    Raises:
+        IRError: as `emit`.
+    """
+    text, numbers, data = _written(program, guard, "dense" if dense else "sparse")
+    assert numbers is not None
+    fixed = {slot: v for slot, v in program.coefficients.items() if v.dtype.kind != "f"}
+    return OpenForm(
+        text,
+        np.array([n.value for n in data], np.float64),
+        tuple(numbers.entries(data)),
+        numbers.derivation(data, fixed),
+    )
+
+
+def open_values(program: Program) -> np.ndarray:
+    """The data of a program's open form, in order: what a live update writes."""
+    return open_form(program).initial
+
+
+def _written(
+    program: Program, guard: bool, data: Literal["", "sparse", "dense"] = ""
+) -> tuple[str, Numbers | None, list[Number]]:
+    """The text; what its data are, if it has any."""
     program = verify_program(fold(verify_program(program)))
     program = program.with_graph(merge(prune(program.graph)))
     if not program.graph.output_channels:
@@ -127,9 +182,17 @@ def emit(program: Program, guard: bool = True) -> str:
     opened = open_loops(program.graph)
     graph = verify(opened.graph)
     writer = Writer()
-    inside = guards(program) if guard else Guards()
+    inside = Guards()
+    if guard:
+        inside = guards_for_any(program) if data else guards(program)
     atoms: dict[int, Atoms] = {}
     arguments = _arguments(graph, writer, atoms, opened.ports)
+    if data:
+        numbers = known_numbers(graph, program, writer.unique, data == "dense")
+        writer.numbers = numbers
+        known = numbers.values
+        read = {s for k, node in graph if k not in known for s in node.inputs} | {*graph.outputs}
+        atoms |= {k: numbers.atoms(k) if k in read else np.empty(0, object) for k in known}
     # Opened, the graph has no cycle, so each node can follow all it reads, through delays too.
     for (k,) in components(range(len(graph.nodes)), lambda k: graph.nodes[k].inputs):
         if k not in atoms:
@@ -140,7 +203,13 @@ def emit(program: Program, guard: bool = True) -> str:
     results = [atom(value) for k in graph.outputs for value in atoms[k].flat]
     lines = with_barriers(writer.definitions, results, lambda: writer.helper("keep"))
     back, entering = _buses(writer, opened, inside, guard)
-    return _text(program.graph, writer, lines, arguments, results, back, entering)
+    read = []
+    if writer.numbers is not None:
+        words = {w for line in lines if isinstance(line, Definition) for w in line.words()}
+        read = writer.numbers.used(words | {*results})
+        writer.knobs += writer.numbers.definitions(read)
+    text = _text(program.graph, writer, lines, arguments, results, back, entering)
+    return text, writer.numbers, read
 
 
 def _buses(

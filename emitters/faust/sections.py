@@ -19,7 +19,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from emitters.faust.text import Atom, number, product, total
+import numpy as np
+
+from emitters.faust.text import Atom, Number, number, product, total
 
 HELPERS = {
     "section": """\
@@ -130,6 +132,55 @@ def first_order(b: Sequence[float], a: Sequence[float]) -> Call | None:
         return Call("direct", (b0, b1, 0.0, a1, 0.0))
     high, low = (b0 - b1) / (1 - a1), (b0 + b1) / (1 + a1)
     return Call("one_pole", ((1 + a1) / 2, high, low - high))
+
+
+SETTINGS = {"section": 6, "one_pole": 3, "direct": 5, "through": 0}
+"""How many settings the kinds of filters have; "through" does nothing."""
+
+
+def kind_of(b: Sequence[float], a: Sequence[float]) -> str:
+    """The kind of filter that `second_order` makes of a section."""
+    call = second_order(b, a)
+    return "through" if call is None else call.helper
+
+
+def filter_settings(kind: str, b: np.ndarray, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The settings of many filters at once, as `second_order` computes them, to the bit.
+
+    A section may take on the coefficients of a simpler filter too.
+
+    Args:
+        kind: A key of `SETTINGS`.
+        b: (filters, 3).
+        a: (filters, 3).
+
+    Returns:
+        Settings (filters, `SETTINGS[kind]`), and whether each filter can be of the kind.
+    """
+    with np.errstate(all="ignore"):
+        b0, b1, b2 = (b / a[:, :1]).T
+        a1, a2 = (a[:, 1:] / a[:, :1]).T
+        if kind == "through":
+            return np.empty((len(b), 0)), (b0 == 1) & (b1 == a1) & (b2 == a2)
+        if kind == "direct":
+            return np.stack((b0, b1, b2, a1, a2), 1), np.ones(len(b), bool)
+        if kind == "one_pole":
+            high, low = (b0 - b1) / (1 - a1), (b0 + b1) / (1 + a1)
+            fits = (a2 == 0) & (b2 == 0) & (a1 > -1) & (a1 < 1)
+            return np.stack(((1 + a1) / 2, high, low - high), 1), fits
+        d0, d1, d2 = 1 + a1 + a2, 2 * (1 - a2), 1 - a1 + a2
+        g = np.sqrt(d0 / d2)
+        k = d1 / (d2 * g)
+        scale = 1 / (1 + g * (g + k))
+        high, band, low = (b0 - b1 + b2) / d2, 2 * (b0 - b2) / (d2 * g), (b0 + b1 + b2) / d0
+        steps = (g * (g + k) * scale, g * scale, g * g * scale)
+        found = np.stack((*steps, high, band - k * high, low - high), 1)
+        return found, (d0 > 0) & (d1 > 0) & (d2 > 0)
+
+
+def is_number(value: Atom) -> bool:
+    """Whether a coefficient is known while it is written, as a literal or as data."""
+    return isinstance(value, Number) or not isinstance(value, str)
 
 
 def direct_form(

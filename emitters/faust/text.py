@@ -11,6 +11,26 @@ from ir.errors import IRError
 Atom = bool | int | float | str
 """A number, or the name of a signal."""
 
+
+class Number(str):
+    """The name of a number that the text reads as data.
+
+    Attributes:
+        source: Where it comes from.
+        value: What it is at the time of writing.
+    """
+
+    __slots__ = ("source", "value")
+    source: tuple[int | str, int]
+    value: float
+
+    def __new__(cls, name: str, source: tuple[int | str, int], value: float) -> Number:
+        """A name that knows what it stands for."""
+        made = super().__new__(cls, name)
+        made.source, made.value = source, value
+        return made
+
+
 GROUP = 64
 """Terms in one sum; longer left-associated sums make FAUST's front end explode."""
 

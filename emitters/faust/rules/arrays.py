@@ -13,6 +13,10 @@ from emitters.faust.text import Atom, atom
 from ir.graph import Node
 from ir.ops import parse_subscripts
 
+TABLE = 64
+"""Entries of the longest table that a choice is made from; of a longer one, what would be data is
+part of the text."""
+
 
 @rule("sum")
 def _reduce_sum(c: Context, node: Node, x: Atoms) -> Atoms:
@@ -115,6 +119,8 @@ def _take(c: Context, node: Node, x: Atoms) -> Atoms:
 @rule("lookup")
 def _lookup(c: Context, node: Node, table: Atoms, index: Atoms) -> Atoms:
     count = len(table)
+    if count > TABLE:
+        table = c.literals(table)
     columns = np.broadcast_to(table.reshape(count, -1), (count, index.size)).T
 
     def read(column: Atoms, at: Atom) -> Atom:

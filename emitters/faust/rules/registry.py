@@ -12,6 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
+from emitters.faust.sections import Call
+
 Atoms = np.ndarray
 """An object array of atoms or of expressions."""
 
@@ -29,6 +31,14 @@ class Context(Protocol):
 
     def table(self, values: tuple[float, ...]) -> str:
         """The name of a table of numbers."""
+        ...
+
+    def filter(self, b: Atoms, a: Atoms) -> Call | None:
+        """The call for a second-order section of known numbers; None if it does nothing."""
+        ...
+
+    def literals(self, values: Atoms) -> Atoms:
+        """Numbers as literals, also those that would be data."""
         ...
 
     def gate(self) -> int:

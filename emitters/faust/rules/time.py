@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from emitters.faust.rules.registry import LONG_ROW, Atoms, Context, array, rule
-from emitters.faust.rules.sums import convolution_of, total_of
-from emitters.faust.sections import Call, delayed, direct_form, second_order
+from emitters.faust.rules.sums import convolution_of, linear, total_of
+from emitters.faust.sections import delayed, direct_form, is_number
 from emitters.faust.text import Atom, atom, product
 from ir.errors import IRError
 from ir.graph import Node
@@ -64,8 +64,11 @@ def _fir(c: Context, node: Node, x: Atoms, taps: Atoms) -> Atoms:
     lines = []
     for k, v in enumerate(x.flat):
         heard = np.flatnonzero(flat[:, k])
-        if v == 0 or not heard.size or (heard.max() == 0 and not isinstance(v, str)):
-            lines.append(float(flat[0, k] * v) if heard.size and v != 0 else 0.0)
+        if v == 0 or not heard.size:
+            lines.append(0.0)
+            continue
+        if heard.max() == 0 and not isinstance(v, str):
+            lines.append(linear(c, ((flat[0, k], v),), "real"))
             continue
         terms = [product(h, delayed(atom(v), n)) for n, h in enumerate(flat[:, k])]
         lines.append(convolution_of(c, terms))
@@ -104,14 +107,15 @@ def _filtered(
     """One recursive filter of any order on one channel."""
     if a[0] == 0:
         raise IRError(f"The filter {node.name or node.op!r} has a_0 = 0, by which it must divide.")
+    known = all(is_number(v) for v in (*b, *a))
     numeric = not any(isinstance(v, str) for v in (*b, *a))
     resting = state is None or not any(isinstance(v, str) or v != 0 for v in state)
     if resting and (signal == 0 or not any(isinstance(v, str) or v != 0 for v in b)):
         return 0.0
     x = atom(signal)
-    if numeric and resting and len(b) <= 3:
+    if known and resting and len(b) <= 3:
         pad = [0.0] * (3 - len(b))
-        call: Call | None = second_order([*b, *pad], [*a, *pad])
+        call = c.filter(array([*b, *pad], (3,)), array([*a, *pad], (3,)))
         if call is None:
             return signal
         c.helper(call.helper)
