@@ -118,6 +118,7 @@ def make(
     found = versions(own, origin, settings, metadata.precision, compare, stage=stage, warn=warn)
     stage("translating FAUST to C")
     forms: tuple[Form, ...] = forms_of(metadata, found)
+    folder = folder.resolve()  # compilers run elsewhere
     folder.mkdir()
     paths = build(metadata, forms, settings.formats, folder, tools, stage)
     stage("comparing what was compiled with FAUST's JIT")
