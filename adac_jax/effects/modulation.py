@@ -274,10 +274,12 @@ class Phaser(Effect):
     """First-order all-pass filters in a row, whose frequency a slow oscillation moves.
 
     a(t) = (g - 1) / (g + 1), g(t) = g_low (g_high / g_low)^((1 + l(t)) / 2), where the g of a
-    frequency f is tan(π f / fs): there a stage turns the phase by a quarter. Each stage is
-    v[t] = a u[t] + s[t-1], s[t] = u[t] - a v[t]; the first hears x and `feedback` times the last
-    one's previous output, and y = x + mix v. Source: Smith, "An allpass approach to digital
-    phasing and flanging" (ICMC 1984).
+    frequency f is tan(π f / fs): there a stage turns the phase by a quarter. Each stage is a
+    rotation of its input and its state, so it is lossless while a moves too: with k² = 1 - a²,
+    v[t] = a u[t] + k s[t-1], s[t] = k u[t] - a s[t-1]; the first hears x and `feedback` times the
+    last one's previous output, and y = x + mix v. Sources: Smith, "An allpass approach to digital
+    phasing and flanging" (ICMC 1984); Gray and Markel, "A normalized digital filter structure"
+    (IEEE Trans. ASSP 23(3), 1975).
 
     Args:
         channels: N.
@@ -324,21 +326,20 @@ class Phaser(Effect):
         # Between low and high on the axis of g, on which the bilinear transform puts frequencies.
         bottom, top = (jnp.log(f().astype(x.dtype)) for f in (self.low, self.high))
         g = jnp.exp(bottom + (top - bottom) / 2 * (1 + self.lfo(x)))
-        a = (g - 1) / (g + 1)
+        a, k = (g - 1) / (g + 1), 2 * jnp.sqrt(g) / (g + 1)
         gain = self.loop_gain().astype(x.dtype)
 
-        def step(carry: tuple[Array, ...], now: tuple[Array, Array]):
+        def step(carry: tuple[Array, ...], now: tuple[Array, Array, Array]):
             last, *states = carry
-            u, a = now
+            u, a, k = now
             v = u + gain * last
             after = []
             for s in states:
-                w = a * v + s
-                after.append(v - a * w)
-                v = w
+                v, s = a * v + k * s, k * v - a * s
+                after.append(s)
             return (v, *after), v
 
         rest = (jnp.zeros_like(x[..., 0, :]),) * (self.stages + 1)
-        entering = (jnp.moveaxis(x, -2, 0), jnp.moveaxis(a, -2, 0))
+        entering = tuple(jnp.moveaxis(part, -2, 0) for part in (x, a, k))
         filtered = jnp.moveaxis(lax.scan(step, rest, entering)[1], 0, -2)
         return x + self.mix[...].astype(x.dtype) * filtered

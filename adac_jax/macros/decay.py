@@ -1,10 +1,24 @@
-"""Absorption whose decay times are scaled by knobs."""
+"""Absorption whose decay times are scaled by knobs.
+
+Lines that lose |F| on each pass at rest lose |F|^p elsewhere. For some powers p_j there are fixed
+filters H_j with |H_j| = |F|^(p_j); between two of them,
+
+    y = cos θ H_j(cos θ x) + sin θ H_k(sin θ x),
+
+whose response while θ stands still is cos² θ H_j + sin² θ H_k. It is Uᵀ diag(H_j, H_k) U x with U
+of length one at every sample: if neither filter adds energy, no motion of θ does. A weight on one
+side alone has no such bound. At p = 1 it is F x, to the bit.
+
+Interpolation between gains exp(-p_j x) and exp(-p_k x) misses p x by about x² (p_k - p_j)² / 8, so
+lines that lose more on a pass get more powers.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -12,15 +26,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from adac_jax import designs
 from adac_jax.errors import AdacError
 from adac_jax.frequency import frequency_response
 from adac_jax.macros.sections import Sections, fitted, response, sections_like
+from adac_jax.nn.graphic import GraphicEqualiser
 from adac_jax.nn.module import Module
+from adac_jax.primitives import sosfilt
 
-PLACES = 12
-"""Powers on either side of 1 for which gains are designed."""
-DEGREE = 6
-"""Of the polynomials that go through them."""
 NEPERS = math.log(10) / 20
 """A decibel."""
 FLAT_DB = 1e-6
@@ -31,26 +44,35 @@ SAFE = 0.8
 """No line's loss in dB, at any frequency and power, is less than so much of its least one."""
 OCTAVES = 10
 """Design frequencies an octave."""
+MISSED = 0.015
+"""By how much of the decay time interpolation may miss it, about."""
+MOST = 6
+"""Powers on either side of 1."""
+TINY = 1e-12
+"""A weight whose square is less has no slope any more."""
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """How lines' absorption is raised to a power p, with filters whose poles do not move.
-
-    |F_i(ω)|^p ≈ |F_i(ω)| g_i(p) |E_i(ω; p)|, with E_i sections of gains G_i(p). All gains are
-    1 + t (c_1 + c_2 t + …) with t = log p: at p = 1 they are 1, to the bit.
+    """How an absorption F is raised to powers.
 
     Attributes:
-        sections: The filters; None where F is the same at all frequencies.
-        polynomials: c, (degree, 1 + sections, lines): first g, then G of each section.
-        reach: The largest |log p|.
-        bands: For each band that has a knob of its own, a and b, (2, sections, lines): a power
-            1 + u in that band adds u (a + b u) to the logs of G.
+        level: log |F| of each line where F is the same at all frequencies, else None.
+        powers: p_j, rising, 1 among them.
+        filters: Of each power but 1, sections (sections, 6, lines): what follows F, or H_j itself.
+        follows: Whether they follow F.
+        bends: β_j of each interval: with λ from 0 to 1, cos² θ = 1 - λ (1 + β (1 - λ)).
+        sections: Equaliser sections for the bands that have knobs of their own.
+        bands: For each of them, (2, sections, lines): a power 1 + u in that band adds
+            p u (b_0 + b_1 u) to the logs of the sections' gains.
     """
 
-    sections: Sections | None
-    polynomials: Any
-    reach: float
+    level: Any
+    powers: tuple[float, ...] = (1.0,)
+    filters: tuple[Any, ...] = ()
+    follows: bool = False
+    bends: tuple[float, ...] = ()
+    sections: Sections | None = None
     bands: tuple[Any, ...] = ()
 
 
@@ -73,68 +95,142 @@ def line_responses(absorption: Module, sample_rate: float, omega: np.ndarray) ->
 
 
 def scaling(
-    absorption: Module, sample_rate: float, reach: float, bands: Sequence[float] = ()
+    absorption: Module,
+    sample_rate: float,
+    least: float,
+    most: float,
+    bands: Sequence[float] = (),
 ) -> Scaling:
     """Designs the scaling of an absorption, with its weights as they are now.
 
     Args:
         absorption: N channels.
         sample_rate: fs in Hz.
-        reach: The largest |log p| for a power p.
+        least: The lowest power, at most 1.
+        most: The highest, at least 1.
         bands: Centres in Hz of bands with knobs of their own, rising.
 
     Raises:
-        AdacError: as `line_responses`.
+        AdacError: as `line_responses`; or the absorption varies too much over frequency.
     """
     low, high = 30.0, 0.49 * sample_rate
     f = np.geomspace(low, high, math.ceil(OCTAVES * math.log2(high / low)))
     hz = np.concatenate([[0.0], f])
     omega = 2 * np.pi * hz / sample_rate
     level = line_responses(absorption, sample_rate, omega)
-    peak = level.max(axis=0)
-    places = reach * np.arange(-PLACES, PLACES + 1) / PLACES
-    if np.ptp(level, axis=0).max() < FLAT_DB and not bands:
-        flat = np.expm1((np.exp(places)[:, None] - 1) * peak * NEPERS)[:, None]
-        return Scaling(None, _frozen(_polynomials(places, flat)), reach)
-    sections = sections_like(absorption, sample_rate)
-    q = sections.weight(omega)
     # Relative errors of an octave's decibels are those of its decay time; what is heard counts.
     heard = np.where((hz > 80) & (hz < 12000), 1.0, 0.1)[:, None]
     heard = heard / np.maximum(_over_octaves(np.abs(level)), 1e-3 * np.abs(level).max())
-    table = np.zeros((len(places), len(q) + 1, level.shape[1]))
-    for way in (-1, 1):
-        gains = table[PLACES, 1:]
-        for k in range(PLACES + way, PLACES + way * (PLACES + 1), way):
-            p = math.exp(places[k])
-            gains, excess = _designed(q, level, p, heard, gains)
-            table[k] = np.vstack([(p - 1) * peak - excess, gains])
-    found = _polynomials(places, np.expm1(table * NEPERS))
-    _check_safe(q, level, found, reach)
-    parts = [_band(q, w[:, None] * level, heard) for w in _windows(hz, np.array(bands))]
-    return Scaling(sections, _frozen(found), reach, tuple(map(_frozen, parts)))
+    sections, parts = None, []
+    if bands:
+        sections = sections_like(absorption, sample_rate)
+        q = sections.weight(omega)
+        parts = [_band(q, w[:, None] * level, heard) for w in _windows(hz, np.array(bands))]
+    knobs = {"sections": sections, "bands": tuple(map(_frozen, parts))}
+    if np.ptp(level, axis=0).max() < FLAT_DB:
+        return Scaling(_frozen(level.max(axis=0) * NEPERS), **knobs)
+    audible = np.abs(level[(hz > 80) & (hz < 12000)]).max() * NEPERS
+    powers = (*_powers(1.0, least, audible)[::-1], *_powers(1.0, most, audible)[1:])
+    follows = not isinstance(absorption, GraphicEqualiser)
+    design = _following if follows else _graphic
+    found = design(absorption, sample_rate, omega, level, heard)
+    filters = [None if p == 1 else found(p) for p in powers]
+    values = [
+        10 ** (level / 20)
+        if s is None
+        else _gain(s, omega) * (10 ** (level / 20) if follows else 1)
+        for s in filters
+    ]
+    for p, value in zip(powers, values, strict=True):
+        _check_safe(value, p * level)
+    bends = [
+        _bend(a, b, x, y, level * NEPERS, heard)
+        for (a, b), (x, y) in zip(pairwise(powers), pairwise(values), strict=True)
+    ]
+    frozen = tuple(_frozen(s) for s in filters if s is not None)
+    return Scaling(None, powers, frozen, follows, tuple(bends), **knobs)
 
 
-def _polynomials(places: np.ndarray, excess: np.ndarray) -> np.ndarray:
-    """Coefficients of t, t², …, (degree, gains, lines), by least squares of relative errors."""
-    powers = places[:, None] ** np.arange(1, DEGREE + 1)
-    flat = excess.reshape(len(places), -1)
-    found = np.stack(
-        [np.linalg.lstsq(powers / (1 + y)[:, None], y / (1 + y), rcond=None)[0] for y in flat.T],
-        axis=-1,
-    )
-    return found.reshape(DEGREE, *excess.shape[1:])
+def _powers(start: float, end: float, x: float) -> list[float]:
+    """Powers from one to another between which interpolation of exp(-p x) is good enough."""
+    found = [start]
+    for count in range(1, MOST + 1):
+        found = [start * (end / start) ** (k / count) for k in range(count + 1)]
+        # Half of what is missed goes to either side, see `_bend`.
+        steps = [x * (b - a) ** 2 / (a + b) / 8 for a, b in pairwise(found)]
+        if end == start or max(map(abs, steps)) < MISSED:
+            break
+    return [start] if end == start else found
 
 
-def _check_safe(q: np.ndarray, level: np.ndarray, found: np.ndarray, reach: float) -> None:
-    """Between the places too, no line comes near to losing nothing at any frequency."""
-    for t in np.linspace(-reach, reach, 8 * PLACES + 1):
-        gains = 1 + np.einsum("d,dkn->kn", t ** np.arange(1, DEGREE + 1), found)
-        total = level + (20 * np.log10(gains[0]) + response(q, 20 * np.log10(gains[1:])))
-        if not np.all(total <= 0.5 * math.exp(t) * level.max(axis=0)):
-            raise AdacError(
-                "The absorption varies too much over frequency for fixed filters to scale it; "
-                "narrow the range of the knob."
-            )
+def _gain(sos: np.ndarray, omega: np.ndarray) -> np.ndarray:
+    """|H| of sections, (frequencies, lines)."""
+    z = np.exp(-1j * np.outer(omega, np.arange(3)))
+    parts = np.einsum("wk,sknc->nswc", z, sos.reshape(len(sos), 2, 3, -1).swapaxes(1, 2))
+    return np.abs(np.prod(parts[0] / parts[1], axis=0))
+
+
+def _following(
+    absorption: Module, sample_rate: float, omega: np.ndarray, level: np.ndarray, heard: np.ndarray
+) -> Callable[[float], np.ndarray]:
+    """Sections that follow F and make F^p of it."""
+    sections = sections_like(absorption, sample_rate)
+    q = sections.weight(omega)
+
+    def design(p: float) -> np.ndarray:
+        gains, over = _designed(q, level, p, heard, np.zeros((len(q), level.shape[1])))
+        flat = (p - 1) * level.max(axis=0) - over
+        return sections.fixed(10 ** (gains / 20), 10 ** (flat / 20))
+
+    return design
+
+
+def _graphic(
+    absorption: Any, sample_rate: float, omega: np.ndarray, level: np.ndarray, heard: np.ndarray
+) -> Callable[[float], np.ndarray]:
+    """The same equaliser with its gains in dB times p: bands' widths follow their gains."""
+    with jax.enable_x64(True):
+        gains = np.asarray(absorption.filter_gains(), float)
+
+    def design(p: float) -> np.ndarray:
+        prototypes = designs.graphic_sections(absorption.bands, p * gains[1:])
+        parts = [np.asarray(designs.second_order(*proto, g), float) for proto, g in prototypes]
+        sos = np.concatenate(parts)
+        found = 20 * np.log10(_gain(sos, omega))
+        weights = heard**2 / (heard**2).sum(axis=0)
+        flat = (weights * (p * level - found)).sum(axis=0)
+        over = np.maximum(0, (flat + found - SAFE * p * level.max(axis=0)).max(axis=0))
+        sos[0, :3] *= 10 ** ((flat - over) / 20)
+        return sos
+
+    return design
+
+
+def _bend(
+    first: float, last: float, x: np.ndarray, y: np.ndarray, level: np.ndarray, heard: np.ndarray
+) -> float:
+    """β for which interpolated lines lose on average what they should between two powers."""
+    shares = np.linspace(0.1, 0.9, 9)
+    bends = np.linspace(-0.5, 0.5, 101)
+    errors = []
+    for bend in bends:
+        total = 0.0
+        for share in shares:
+            weight = share * (1 + bend * (1 - share))
+            wanted = (first + share * (last - first)) * level
+            missing = np.log((1 - weight) * x + weight * y) - wanted
+            total += float(np.sum((missing * heard) ** 2))
+        errors.append(total)
+    return float(bends[int(np.argmin(errors))])
+
+
+def _check_safe(gain: np.ndarray, wanted: np.ndarray) -> None:
+    """No line comes near to losing nothing at any frequency."""
+    if not np.all(20 * np.log10(gain) <= 0.5 * wanted.max(axis=0)):
+        raise AdacError(
+            "The absorption varies too much over frequency for its decay times to be scaled; "
+            "narrow the range of the knob."
+        )
 
 
 def _over_octaves(level: np.ndarray) -> np.ndarray:
@@ -182,28 +278,79 @@ def _frozen(value: np.ndarray) -> Any:
     return tuple(map(_frozen, value)) if np.ndim(value) else float(value)
 
 
-def scaled(x: Array, design: Scaling, power: Array, bands: Sequence[Array] = ()) -> Array:
-    """What an absorption put out, as if each line's had been raised to a power.
+class Scaled:
+    """F^p at the positions of knobs.
 
     Args:
-        x: (…, time, lines).
         design: As `scaling` made it.
-        power: p, a scalar.
+        trained: F, of (…, time, lines).
+        power: p, a scalar; 1 at rest, to the bit.
         bands: The excess u of the power 1 + u of each band, as many as the design has.
     """
-    c = jnp.asarray(np.array(design.polynomials), x.dtype)
-    t = jnp.clip(jnp.asarray(jnp.log(power), x.dtype), -design.reach, design.reach)
-    powers = [t]
-    for _ in range(len(c) - 1):
-        powers.append(powers[-1] * t)
-    excess = jnp.einsum("d,dkn->kn", jnp.stack(powers), c, precision="highest")
-    y = x * (1 + excess[0])
-    if design.sections is None:
-        return y
-    excess = excess[1:]
-    if bands:
-        parts = jnp.asarray(np.array(design.bands), x.dtype)
-        v = jnp.stack([jnp.stack([u, u * u]) for u in bands]).astype(x.dtype)
-        more = jnp.expm1(jnp.einsum("bd,bdkn->kn", v, parts, precision="highest"))
-        excess = excess + more + excess * more
-    return design.sections(y, excess)
+
+    def __init__(
+        self,
+        design: Scaling,
+        trained: Callable[[Array], Array],
+        power: Array,
+        bands: Sequence[Array] = (),
+    ) -> None:
+        self.design, self.trained, self.bands = design, trained, bands
+        self.p = jnp.clip(power, design.powers[0], design.powers[-1]) if design.filters else power
+
+    def __call__(self, x: Array) -> Array:
+        """Filters (…, time, lines)."""
+        if self.design.level is not None:
+            y = self.trained(x) * jnp.exp((self.p - 1) * np.array(self.design.level)).astype(
+                x.dtype
+            )
+        else:
+            y = self._between(x)
+        return self._banded(y) if self.bands else y
+
+    def _between(self, x: Array) -> Array:
+        """From F outwards, so that it is F alone at rest."""
+        powers, middle = self.design.powers, self.design.powers.index(1.0)
+        filters = [self._filter(k) for k in range(len(powers))]
+
+        def outwards(order: Sequence[int], x: Array) -> Array:
+            if len(order) == 1:
+                return filters[order[0]](x)
+            angle = self._angle(order[0], order[1]).astype(x.dtype)
+            here, there = jnp.cos(angle), jnp.sin(angle)
+            return here * filters[order[0]](here * x) + there * outwards(order[1:], there * x)
+
+        below, above = range(middle, -1, -1), range(middle, len(powers))
+        if len(below) == 1 or len(above) == 1:
+            return outwards(below if len(above) == 1 else above, x)
+        filters[middle] = lambda x, below=filters[middle]: below(x)
+        angle = self._angle(middle, middle + 1).astype(x.dtype)
+        here, there = jnp.cos(angle), jnp.sin(angle)
+        return here * outwards(below, here * x) + there * outwards(above[1:], there * x)
+
+    def _filter(self, k: int) -> Callable[[Array], Array]:
+        middle = self.design.powers.index(1.0)
+        if k == middle:
+            return self.trained
+        sos = np.array(self.design.filters[k - (k > middle)])
+        if self.design.follows:
+            return lambda x: sosfilt(sos, self.trained(x))  # type: ignore[return-value]
+        return lambda x: sosfilt(sos, x)  # type: ignore[return-value]
+
+    def _angle(self, near: int, far: int) -> Array:
+        """θ between two powers: 0 on the side of the nearer to 1, π/2 beyond the other."""
+        a, b = self.design.powers[near], self.design.powers[far]
+        bend = self.design.bends[min(near, far)] * (1 if far > near else -1)
+        share = jnp.clip((self.p - a) / (b - a), 0, 1)
+        weight = share * (1 + bend * (1 - share))
+        # The root of it, but for the last part towards 0, where that would have no slope.
+        root = weight / jnp.sqrt(weight + TINY)
+        return jnp.arcsin(jnp.clip(root, 0, 1 - TINY))
+
+    def _banded(self, y: Array) -> Array:
+        """Bands with knobs of their own: gains on one side of a filter, which move slowly."""
+        assert self.design.sections is not None
+        parts = jnp.asarray(np.array(self.design.bands), y.dtype)
+        v = jnp.stack([jnp.stack([u, u * u]) for u in self.bands]).astype(y.dtype)
+        logs = self.p.astype(y.dtype) * jnp.einsum("bd,bdkn->kn", v, parts, precision="highest")
+        return self.design.sections(y, jnp.expm1(logs))

@@ -29,6 +29,9 @@ RATE = 0.6
 """Hz of that modulation."""
 DRIFT = 0.2
 """Samples that a delay may change by in one sample, which is heard as a pitch."""
+LOOP_DRIFT = 0.005
+"""The same within loops: a sample that is read again is energy, 2 x 0.005 of it on each pass, which
+lines must lose besides."""
 
 
 def decay() -> Array:
@@ -48,7 +51,7 @@ def size(longest: float) -> Array:
     Args:
         longest: The longest line in samples a second, that is m / fs in seconds.
     """
-    ramp = (SIZE[1] - SIZE[0]) * longest / DRIFT
+    ramp = (SIZE[1] - SIZE[0]) * longest / LOOP_DRIFT
     return control("size", 1.0, *SIZE, "x", ramp=max(0.05, ramp))
 
 
@@ -76,7 +79,7 @@ def pre_delay(sample_rate: float) -> Array:
 def modulation(sample_rate: float) -> Array:
     """The depth in samples."""
     samples = DEPTH * sample_rate / 1000
-    ramp = max(0.05, samples / (DRIFT * sample_rate))
+    ramp = max(0.05, samples / (LOOP_DRIFT * sample_rate))
     return control("modulation", 0.0, 0.0, DEPTH, "ms", ramp=ramp) * (sample_rate / 1000)
 
 

@@ -12,7 +12,7 @@ from jax import Array
 from adac_jax import nn, oscillators
 from adac_jax.errors import AdacError
 from adac_jax.macros import knobs
-from adac_jax.macros.decay import Scaling, scaled, scaling
+from adac_jax.macros.decay import Scaled, Scaling, scaling
 from adac_jax.macros.sections import Sections, first_order_allpass
 from adac_jax.nn.module import Module
 from adac_jax.nn.naming import call
@@ -24,14 +24,17 @@ DAMPING = 0.25
 """Of the brightness in dB, what lines of `REFERENCE` seconds lose on each pass, if it is below."""
 REFERENCE = 0.05
 """Seconds."""
+TINY = 1e-12
+"""A gain this near to 1 is 1."""
 
 
 class Absorption(Module):
-    """What lines lose, with knobs: y = (1 - f) S(F x) + f x.
+    """What lines lose, with knobs: y = cos φ H(cos φ x) + sin² φ x.
 
-    F is the absorption as trained; S scales its decibels by size / decay, for each band by its own
-    factor besides; a shelf darkens; f is the freeze. Each knob is a gain without memory, or part of
-    one; all filters stand still.
+    H is the absorption as trained at rest; elsewhere its decibels are scaled by size / decay, for
+    each band by its own factor besides (`Scaled`), and a shelf darkens; sin² φ is the freeze, 0 to
+    1. Each knob is a gain without memory, or part of one; all filters stand still. And each is on
+    both sides of what it turns, so that no motion adds energy: see `decay` and `sections`.
 
     Args:
         part: F, N channels; None if there is none.
@@ -58,7 +61,7 @@ class Absorption(Module):
         self.bands = tuple(map(float, bands)) if "decay bands" in names else ()
         self.design: Scaling | None = None
         if part is not None and {"decay", "decay bands", "size"} & set(names):
-            self.design = scaling(part, sample_rate, math.log(knobs.DECAY[1]), self.bands)
+            self.design = scaling(part, sample_rate, *_powers(names), self.bands)
         elif {"decay", "decay bands"} & set(names):
             raise AdacError("The network has no absorption, so there is no decay to be scaled.")
         self.shelf = Sections(
@@ -67,33 +70,52 @@ class Absorption(Module):
 
     def __call__(self, x: Array) -> Array:
         """Absorbs."""
-        y = x if self.part is None else call("part", self.part, x)
-        if self.design is not None:
+        if "freeze" not in self.names:
+            return self._lost(x)
+        angle = knobs.freeze() * (math.pi / 2)
+        through = jnp.cos(angle).astype(x.dtype)
+        kept = jnp.sin(angle).astype(x.dtype)
+        return through * self._lost(through * x) + kept * kept * x
+
+    def _lost(self, x: Array) -> Array:
+        if self.design is None:
+            y = self._trained(x)
+        else:
             one = jnp.ones(())
             size = knobs.size(self.longest) if "size" in self.names else one
             decay = knobs.decay() if "decay" in self.names else one
             bands = [knobs.band_decay(f) for f in self.bands]
-            y = scaled(y, self.design, size / decay, bands)
-        if "brightness" in self.names:
-            # Downwards only: what a line loses more, no gain can make unstable.
-            db = jnp.minimum(knobs.brightness(), 0) * DAMPING
-            share = np.array(self.lengths) / (self.sample_rate * REFERENCE)
-            y = self.shelf(y, jnp.expm1(db * jnp.asarray(share * math.log(10) / 20))[None])
-        if "freeze" not in self.names:
+            y = Scaled(self.design, self._trained, size / decay, bands)(x)
+        if "brightness" not in self.names:
             return y
-        f = knobs.freeze()
-        return (1 - f) * y + f * x
+        # Downwards only: what a line loses more, no gain can make unstable.
+        db = jnp.minimum(knobs.brightness(), 0) * DAMPING
+        share = np.array(self.lengths) / (self.sample_rate * REFERENCE)
+        lost = -jnp.expm1(db * jnp.asarray(share * math.log(10) / 20)) / 2
+        # A root, but for the last part towards 0, where it would have no slope.
+        return self.shelf.cut(y, jnp.minimum(lost / jnp.sqrt(lost + TINY), 1)[None])
+
+    def _trained(self, x: Array) -> Array:
+        return x if self.part is None else call("part", self.part, x)
+
+
+def _powers(names: Sequence[str]) -> tuple[float, float]:
+    """The least and the largest size / decay."""
+    least, most = (1 / knobs.DECAY[1], 1 / knobs.DECAY[0]) if "decay" in names else (1.0, 1.0)
+    sizes = knobs.SIZE if "size" in names else (1.0, 1.0)
+    return least * sizes[0], most * sizes[1]
 
 
 class Gate(Module):
-    """What enters the lines: nothing while they are frozen."""
+    """What enters the lines, cos² φ of it: nothing while they are frozen."""
 
     def __init__(self, part: Module) -> None:
         self.part, self.inputs, self.outputs = part, part.inputs, part.outputs
 
     def __call__(self, x: Array) -> Array:
-        """Lets through 1 - freeze."""
-        return call("part", self.part, x) * (1 - knobs.freeze())
+        """Lets it through."""
+        open_ = jnp.cos(knobs.freeze() * (math.pi / 2)).astype(x.dtype)
+        return call("part", self.part, x) * (open_ * open_)
 
 
 class MovedDelays(Module):

@@ -8,12 +8,21 @@ bit. With q(ω) = (1 ∓ Re A(e^jω))/2, which is 1 where the section acts and 0
 
 since |A| = 1: between 1 and G² at every frequency. Source: P. Regalia and S. Mitra, "Tunable
 digital frequency response equalization filters", IEEE Trans. ASSP 35(1), 1987.
+
+Where G ≤ 1, as in loops, the gain is put on both sides of the allpass: with a² = (1 - G)/2,
+
+    y = (1 - a²) x ± a A(a x),
+
+the same at rest, and however a moves, y has no more energy than x: it is Uᵀ diag(1, ±A) U x with
+U = (√(1 - a²), a) of length one at every sample. A gain on one side only has no such bound.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -68,10 +77,49 @@ class Sections:
             excess: G - 1 of each, (sections, channels) or (sections, 1).
         """
         half = jnp.asarray(excess, x.dtype) / 2
-        for k, (section, sign) in enumerate(zip(self.sos, self.signs, strict=True)):
-            passed: Array = sosfilt(np.array([section]), x)  # type: ignore[assignment]
-            x = x + half[k] * (x - passed if sign < 0 else x + passed)
+        for k, (passed, sign) in enumerate(self._allpasses()):
+            x = x + half[k] * (x - passed(x) if sign < 0 else x + passed(x))
         return x
+
+    def cut(self, x: Array, a: ArrayLike) -> Array:
+        """The same for G ≤ 1 that move, without ever adding energy.
+
+        Args:
+            x: Audio (…, time, channels).
+            a: √((1 - G)/2) of each, between 0 and 1, (sections, channels).
+        """
+        a = jnp.asarray(a, x.dtype)
+        for k, (passed, sign) in enumerate(self._allpasses()):
+            turned = a[k] * passed(a[k] * x)
+            x = x - (a[k] * a[k]) * x
+            x = x + turned if sign < 0 else x - turned
+        return x
+
+    def fixed(self, gains: np.ndarray, level: np.ndarray) -> np.ndarray:
+        """As second-order sections, (sections, 6, channels), for gains that do not move.
+
+        Args:
+            gains: G of each, (sections, channels).
+            level: What all is multiplied by, (channels,).
+        """
+        found, half = [], []
+        for section, sign, G in zip(self.sos, self.signs, gains, strict=True):
+            b, a = (np.array(part)[:, None] for part in (section[:3], section[3:]))
+            made = np.concatenate([a + (G - 1) / 2 * (a + sign * b), a + 0 * G])
+            # Two of order one are one of order two.
+            (half if section[2] == section[5] == 0 else found).append(made)
+        for k in range(0, len(half) - 1, 2):
+            x, y = (h.reshape(2, 3, -1)[:, :2] for h in half[k : k + 2])
+            product = (x[:, 0] * y[:, 0], x[:, 0] * y[:, 1] + x[:, 1] * y[:, 0], x[:, 1] * y[:, 1])
+            found.append(np.stack(product, axis=1).reshape(6, -1))
+        found += half[len(half) // 2 * 2 :]
+        sos = np.stack(found)
+        sos[0, :3] *= level
+        return sos
+
+    def _allpasses(self) -> list[tuple[Callable[[Array], Array], float]]:
+        parts = (partial(sosfilt, np.array([section])) for section in self.sos)
+        return list(zip(parts, self.signs, strict=True))  # type: ignore[arg-type]
 
 
 def first_order_allpass(frequency: float, sample_rate: float) -> tuple[float, ...]:
@@ -124,7 +172,10 @@ def response(q: np.ndarray, gains_db: np.ndarray) -> np.ndarray:
 
 
 def fitted(
-    q: np.ndarray, targets_db: np.ndarray, weights: np.ndarray, start: np.ndarray | None = None
+    q: np.ndarray,
+    targets_db: np.ndarray,
+    weights: np.ndarray,
+    start: np.ndarray | None = None,
 ) -> np.ndarray:
     """The gains in dB whose sections together come nearest to some responses.
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -185,7 +186,7 @@ class Atoms:
     """Consecutive atoms that one node makes, one a channel that needs one.
 
     Attributes:
-        kind: "delay", "moving", "taps", "sections", "rational" or "gain".
+        kind: "delay", "moving", "taps", "sections", "rational", "gain" or "region".
         node: The node's position.
         start: The first one's number.
         count: How many.
@@ -195,6 +196,7 @@ class Atoms:
         filters: For filters: (b, a) of each.
         gain: For gains: the largest absolute value of each.
         injected: The largest absolute value that initial values bring, of each.
+        region: For regions: what it is.
     """
 
     kind: str
@@ -207,6 +209,7 @@ class Atoms:
     filters: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
     gain: np.ndarray = field(default_factory=lambda: np.zeros(0))
     injected: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    region: Any = None
 
     @property
     def numbers(self) -> range:

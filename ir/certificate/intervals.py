@@ -62,6 +62,10 @@ def reciprocal(y: Interval) -> Interval:
     return outward(*found)
 
 
+WHOLE = frozenset(("floor", "ceil", "round"))
+"""Functions that rounding does not touch."""
+
+
 def unary(node: Node, x: Interval) -> Interval:
     """The range of a function of one number."""
     op = node.op
@@ -94,6 +98,8 @@ def _monotone(node: Node, x: Interval, falling: bool) -> Interval:
     function = per_sample(node)
     with np.errstate(all="ignore"):
         low, high = (np.asarray(function(end), float) for end in x)
+    if node.op in WHOLE:
+        return low, high
     return outward(high, low) if falling else outward(low, high)
 
 

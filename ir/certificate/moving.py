@@ -21,6 +21,7 @@ import numpy as np
 from ir.certificate.bounds import Bounds, returns_of
 from ir.certificate.forms import Context, Form, Mode, UnprovenError, interval
 from ir.certificate.intervals import Interval
+from ir.certificate.region import Region
 from ir.certificate.rules import evaluate
 from ir.certificate.small_gain import (
     absolute_radius,
@@ -49,6 +50,7 @@ class Family:
 
     Attributes:
         graph, group, sequence, outside, mode, static: As for `system.build`.
+        regions: Parts of the loop that are looked at as a whole.
         roots: The nodes that hold θ.
         between: Nodes from the roots to the loop, in order.
     """
@@ -59,6 +61,7 @@ class Family:
     outside: Mapping[int, Form]
     mode: Mode
     static: dict[int, Interval]
+    regions: Mapping[int, Region]
     roots: tuple[int, ...]
     between: tuple[int, ...]
 
@@ -75,7 +78,9 @@ class Family:
         for k in self.between:
             node = self.graph.nodes[k]
             forms[k] = evaluate(context, k, node, [forms[s] for s in node.inputs])
-        return build(self.graph, self.group, self.sequence, forms, self.mode, self.static)[0]
+        return build(
+            self.graph, self.group, self.sequence, forms, self.mode, self.static, self.regions
+        )[0]
 
     @property
     def boxes(self) -> int:
@@ -95,11 +100,13 @@ def family(
     outside: Mapping[int, Form],
     static: dict[int, Interval],
     tolerance: float,
+    regions: Mapping[int, Region],
 ) -> Family | None:
     """The loop as a function of a few numbers, if it is one."""
-    members = set(group)
+    hidden = {k for region in regions.values() for k in region.inside} | set(regions)
+    members = set(group) - hidden
     wanted = {
-        s for k in group for s in graph.nodes[k].inputs if s not in members and not outside[s].fixed
+        s for k in members for s in graph.nodes[k].inputs if s not in group and not outside[s].fixed
     }
     wanted = {s for s in wanted if _scales(graph, members, s)}
     roots = _roots(graph, wanted, outside)
@@ -108,7 +115,7 @@ def family(
     between = _reached(graph, wanted, set(roots), outside)
     mode = Mode(intervals=True, tolerance=tolerance)
     return Family(
-        graph, tuple(group), sequence, outside, mode, static, tuple(roots), tuple(between)
+        graph, tuple(group), sequence, outside, mode, static, regions, tuple(roots), tuple(between)
     )
 
 

@@ -12,6 +12,8 @@ from ir.certificate.bounds import Bounds, by_energy, by_peaks, by_poles
 from ir.certificate.domain import failure
 from ir.certificate.forms import Context, Form, Mode, UnprovenError, enclosing, interval
 from ir.certificate.intervals import INT, Interval
+from ir.certificate.region import Region
+from ir.certificate.regions import regions_of
 from ir.certificate.rules import STAIRS, evaluate
 from ir.certificate.system import System, build
 from ir.certificate.verdict import LoopProof
@@ -74,6 +76,7 @@ class _Attempt:
         self.group, self.sequence, self.outside = tuple(group), sequence, outside
         self.stopped: UnprovenError | None = None
         self.static: dict[int, Interval] = {}
+        self.regions: dict[int, Region] = {}
         self.gain = np.inf
         self.name = name_of(self.graph, group)
 
@@ -83,6 +86,7 @@ class _Attempt:
         if all(self.graph.nodes[k].type.kind != "real" for k in self.group):
             return self._counter()
         self.static = static_ranges(self.graph, self.sequence, self.outside)
+        self.regions = regions_of(self.graph, self.sequence, self.outside, self.tolerance)
         plain = Mode(tolerance=self.tolerance)
         system = self._build(plain)
         if system is not None:
@@ -93,6 +97,8 @@ class _Attempt:
                     return self._stable(system, _tightened(system, found), method)
             if system.linear:
                 return self._linear(system)
+            if self._keeps(system):
+                return self._lossless(system, "gains that never exceed one, wherever controls are")
         for step in (self._in_motion, self._within_ranges, self._saturating):
             found = step()
             if found is not None:
@@ -102,7 +108,9 @@ class _Attempt:
     def _build(self, mode: Mode, reachable: dict[int, Interval] | None = None) -> System | None:
         known = self.static if reachable is None else _common(self.static, reachable)
         try:
-            return build(self.graph, self.group, self.sequence, self.outside, mode, known)[0]
+            return build(
+                self.graph, self.group, self.sequence, self.outside, mode, known, self.regions
+            )[0]
         except UnprovenError as error:
             self.stopped = self.stopped or error
             return None
@@ -118,8 +126,9 @@ class _Attempt:
     def _in_motion(self) -> Found | None:
         """Coefficients that are functions of a few numbers, which may move as they like."""
         loop = moving.family(
-            self.graph, self.group, self.sequence, self.outside, self.static, self.tolerance
-        )
+            self.graph, self.group, self.sequence, self.outside, self.static, self.tolerance,
+            self.regions,
+        )  # fmt: skip
         try:
             found = None if loop is None else moving.prove(loop)
         except UnprovenError as error:
@@ -243,8 +252,18 @@ class _Attempt:
         )
         return Found(proof, self._ranges(system, None))
 
-    def _lossless(self, system: System) -> Found:
-        proof = self._proof("lossless", "a scaled loop matrix that is orthogonal")
+    def _keeps(self, system: System) -> bool:
+        """Whether what moves in the loop adds no energy, up to the rounding of its multipliers."""
+        if any(atom.kind in ("gain", "moving") for atom in system.atoms):
+            return False
+        regions = sum(atom.region is not None for atom in system.atoms)
+        slack = (1 + regions) * (16 * self.tolerance + len(system.atoms) * LOSSLESS)
+        return self.gain <= 1 + slack
+
+    def _lossless(
+        self, system: System, why: str = "a scaled loop matrix that is orthogonal"
+    ) -> Found:
+        proof = self._proof("lossless", why)
         return Found(proof, self._ranges(system, None))
 
     def _unstable(self, system: System, pole: exact.Pole, count: int = 0) -> Found:
@@ -316,7 +335,7 @@ class _Attempt:
         heard: set[int] = set()
         for k in self.sequence:
             node = self.graph.nodes[k]
-            inside = system.forms[k].loops.any()
+            inside = k not in system.forms or system.forms[k].loops.any()
             if inside or kinds[k] != "real":
                 heard.add(k)
                 if kinds[k] == "real" and node.op in STAIRS:
@@ -371,8 +390,22 @@ class _Attempt:
                 first = np.min(start[0], initial=0.0), np.max(start[1], initial=0.0)
                 low, high = enclosing(past, first)
                 ranges[k] = np.broadcast_to(low, node.shape), np.broadcast_to(high, node.shape)
-        ranges = _common(self.static, ranges)
-        return ranges
+        self._within_regions(ranges)
+        return _common(self.static, ranges)
+
+    def _within_regions(self, ranges: dict[int, Interval]) -> None:
+        """Ranges of what is in regions, from those of what enters them."""
+        context = Context(self.graph, Mode(), outside=self.outside)
+        members = set(self.group)
+        for k in self.sequence:
+            if k in ranges:
+                continue
+            node = self.graph.nodes[k]
+            inputs = [interval(ranges[s]) if s in members else self.outside[s] for s in node.inputs]
+            try:
+                ranges[k] = evaluate(context, k, node, inputs).base
+            except UnprovenError:
+                ranges[k] = np.full(node.shape, -np.inf), np.full(node.shape, np.inf)
 
     def _starts(self, node: Node) -> bool:
         return node.op == "delay" and len(node.inputs) == 2

@@ -8,6 +8,7 @@ import numpy as np
 
 from ir.certificate import filters
 from ir.certificate.domain import guarded
+from ir.certificate.folds import QUARTER, folded
 from ir.certificate.forms import (
     EPS,
     Context,
@@ -443,6 +444,8 @@ def _select(ctx: Context, k: int, node: Node, condition: Form, x: Form, y: Form)
         return Form(np.where(chosen, x.c, y.c), np.where(chosen, x.r, y.r))
     first, second = (form.spread(node.shape) for form in (x, y))
     if not (first.loops | second.loops).any():
+        if folded(ctx.graph, node, ctx.outside) is not None:
+            return interval((np.full(node.shape, -QUARTER), np.full(node.shape, QUARTER)))
         return interval(
             enclosing(
                 _given(ctx, node, node.inputs[1], first.base, True),

@@ -17,6 +17,7 @@ import numpy as np
 from ir.certificate import filters
 from ir.certificate.forms import Atoms, Context, Form, Mode
 from ir.certificate.intervals import Interval
+from ir.certificate.region import Region
 from ir.certificate.rules import absolute, evaluate
 from ir.cycles import components, is_loop
 from ir.graph import Graph
@@ -32,11 +33,12 @@ class Atom:
     delay: tuple[int, int] = (0, 0)
     filter: tuple[np.ndarray, np.ndarray] | None = None
     gain: float = 1.0
+    region: Region | None = None
 
     @property
     def linear(self) -> bool:
         """Whether it is linear and time-invariant."""
-        return self.kind not in ("gain", "moving")
+        return self.kind not in ("gain", "moving", "region")
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +132,7 @@ def build(
     outside: Mapping[int, Form],
     mode: Mode,
     reachable: dict[int, Interval] | None = None,
+    regions: Mapping[int, Region] | None = None,
 ) -> tuple[System, Context]:
     """The system of a loop.
 
@@ -140,12 +143,21 @@ def build(
         outside: Forms of all nodes that the loop reads and is not made of.
         mode: How what changes is written.
         reachable: Ranges in which values are taken to lie, by node.
+        regions: Parts that are looked at as a whole, by their outputs; they have no forms inside.
     """
     context = Context(graph, mode, reachable, outside)
     forms: dict[int, Form] = {}
     members = set(group)
+    regions = regions or {}
+    hidden = {k for region in regions.values() for k in region.inside}
     for k in sequence:
         node = graph.nodes[k]
+        if k in hidden:
+            continue
+        if k in regions:
+            everywhere, region = np.ones(node.shape, bool), regions[k]
+            forms[k] = context.make("region", node, k, region.source, everywhere, region=region)
+            continue
         inputs = [forms.get(s) if s in members else outside[s] for s in node.inputs]
         forms[k] = evaluate(context, k, node, inputs)
     return _assembled(context, forms), context
@@ -176,6 +188,8 @@ def _atom(made: Atoms, i: int) -> Atom:
     if made.kind == "moving":
         low, high = (int(v) for v in made.delays[i])
         return Atom("delay" if low == high else "moving", made.node, channel, (low, high))
+    if made.kind == "region":
+        return Atom("region", made.node, channel, made.region.delay, region=made.region)
     if made.kind == "gain":
         return Atom("gain", made.node, channel, gain=float(made.gain[i]))
     return Atom(made.kind, made.node, channel, filter=made.filters[i])
@@ -227,6 +241,8 @@ def energy_gain(atom: Atom, radius: float = 1.0, inside: bool = True) -> float:
         return float(np.exp(-atom.delay[0] * np.log(radius)) * (1 + 4 * filters.ULP))
     if atom.kind == "gain":
         return atom.gain
+    if atom.region is not None:
+        return float(atom.region.gains(radius, inside)[atom.channel])
     if atom.kind == "moving":
         # A sample may be heard again at each of that many times.
         low, high = atom.delay
@@ -248,6 +264,8 @@ def peak_gain(atom: Atom, radius: float = 1.0) -> float:
         return float(np.exp(-atom.delay[1] * np.log(radius)) * (1 + 4 * filters.ULP))
     if atom.kind == "gain":
         return atom.gain
+    if atom.region is not None:
+        return float(atom.region.sums(radius)[atom.channel])
     b, a = atom.filter  # type: ignore[misc]
     powers = radius ** -np.arange(float(b.shape[1]))
     return sum(absolute(atom.kind, b * powers, a * powers[: a.shape[1]]))
