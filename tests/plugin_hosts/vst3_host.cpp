@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "src/travesty/audio_processor.h"
+#include "src/travesty/bstream.h"
 #include "src/travesty/component.h"
 #include "src/travesty/edit_controller.h"
 #include "src/travesty/factory.h"
@@ -58,6 +59,38 @@ struct Changes : v3_param_changes_cpp {
         };
     }
     static Changes *of(void *at) { return *static_cast<Changes **>(at); }
+};
+
+// Bytes to be read from or written to.
+struct Stream : v3_funknown {
+    v3_bstream stream;
+    std::vector<char> bytes;
+    size_t at = 0;
+    Stream *self = this;
+
+    Stream()
+    {
+        query_interface = no_interface;
+        ref = unref = one;
+        stream.read = [](void *where, void *to, int32_t size, int32_t *done) {
+            Stream &from = *of(where);
+            const size_t some = std::min(size_t(size), from.bytes.size() - from.at);
+            memcpy(to, from.bytes.data() + from.at, some);
+            from.at += some;
+            *done = int32_t(some);
+            return v3_result(V3_OK);
+        };
+        stream.write = [](void *where, void *from, int32_t size, int32_t *done) {
+            const char *start = static_cast<const char *>(from);
+            of(where)->bytes.insert(of(where)->bytes.end(), start, start + size);
+            *done = size;
+            return v3_result(V3_OK);
+        };
+        stream.seek = [](void *, int64_t, int32_t, int64_t *) { return v3_result(V3_OK); };
+        stream.tell = [](void *, int64_t *) { return v3_result(V3_OK); };
+    }
+    Stream(const Stream &) = delete;
+    static Stream *of(void *where) { return *static_cast<Stream **>(where); }
 };
 
 struct Vst3 : Plugin {
@@ -115,29 +148,68 @@ struct Vst3 : Plugin {
                 ids.push_back(info.param_id);
             }
         }
-        for (const auto &pair : given.set)
-            set(pair.first, pair.second);
+        for (size_t k = 0; k < ids.size(); k++)
+            input.queues.push_back(new Queue);
         v3_process_setup setup = {V3_REALTIME, V3_SAMPLE_32, 8192, given.rate};
         v3_cpp_obj(processor)->setup_processing(processor, &setup);
         v3_cpp_obj(component)->activate_bus(component, V3_AUDIO, V3_INPUT, 0, true);
         v3_cpp_obj(component)->activate_bus(component, V3_AUDIO, V3_OUTPUT, 0, true);
-        v3_cpp_obj(component)->set_active(component, true);
-        v3_cpp_obj(processor)->set_processing(processor, true);
+        if (!given.load.empty())
+            load(given.load);
+        start(true);
+        if (!given.set.empty()) {
+            // Positions come with audio, and knobs glide: a plugin that starts anew is there.
+            for (const auto &pair : given.set)
+                set(pair.first, pair.second);
+            std::vector<std::vector<float>> silence(channels_in + channels_out + 1,
+                                                    std::vector<float>(64));
+            std::vector<float *> buffers;
+            for (auto &channel : silence)
+                buffers.push_back(channel.data());
+            process(buffers.data(), buffers.data() + channels_in, 64);
+            start(false);
+            start(true);
+        }
+        if (!given.save.empty())
+            save(given.save);
         fprintf(stderr, "latency %u\ntail %u\n",
                 v3_cpp_obj(processor)->get_latency_samples(processor),
                 v3_cpp_obj(processor)->get_tail_samples(processor));
-        for (size_t k = 0; k < ids.size(); k++)
-            input.queues.push_back(new Queue);
+    }
+
+    void start(bool on)
+    {
+        if (!on)
+            v3_cpp_obj(processor)->set_processing(processor, false);
+        v3_cpp_obj(component)->set_active(component, on);
+        if (on)
+            v3_cpp_obj(processor)->set_processing(processor, true);
+    }
+
+    void save(const std::string &path)
+    {
+        Stream stream;
+        if (v3_cpp_obj(component)->get_state(
+                component, reinterpret_cast<v3_bstream **>(&stream.self)) != V3_OK)
+            fail("does not save");
+        write_to(path, stream.bytes);
+    }
+
+    void load(const std::string &path)
+    {
+        Stream stream;
+        stream.bytes = bytes_of(path);
+        if (v3_cpp_obj(component)->set_state(
+                component, reinterpret_cast<v3_bstream **>(&stream.self)) != V3_OK)
+            fail("does not load");
     }
 
     void set(const std::string &name, double value)
     {
         for (size_t k = 0; k < names.size(); k++)
             if (names[k] == name) {
-                v3_edit_controller *const calls = v3_cpp_obj(controller);
-                calls->set_parameter_normalised(
-                    controller, ids[k],
-                    calls->plain_parameter_to_normalised(controller, ids[k], value));
+                turn(k, v3_cpp_obj(controller)->plain_parameter_to_normalised(controller, ids[k],
+                                                                              value));
                 return;
             }
         fail("no parameter " + name);
