@@ -193,8 +193,9 @@ def _graphic(
         gains = np.asarray(absorption.filter_gains(), float)
 
     def design(p: float) -> np.ndarray:
-        prototypes = designs.graphic_sections(absorption.bands, p * gains[1:])
-        parts = [np.asarray(designs.second_order(*proto, g), float) for proto, g in prototypes]
+        with jax.enable_x64(True):
+            prototypes = designs.graphic_sections(absorption.bands, p * gains[1:])
+            parts = [np.asarray(designs.second_order(*proto, g), float) for proto, g in prototypes]
         sos = np.concatenate(parts)
         found = 20 * np.log10(_gain(sos, omega))
         weights = heard**2 / (heard**2).sum(axis=0)

@@ -11,7 +11,7 @@ QUARTER = 2.0**30
 
 
 def folded(graph: Graph, node: Node, outside: Mapping[int, Form]) -> int | None:
-    """n of select(n > 2^30 or n < -2^30, -2^31 - n, n), in wrapping integers: within ±2^30.
+    """The n of select(n > 2^30 or n < -2^30, -2^31 - n, n), in wrapping integers: within ±2^30.
 
     Args:
         graph: The graph.

@@ -228,6 +228,8 @@ def prove(loop: Family) -> tuple[System, Bounds] | None:
     if _names(middle) != _names(whole):
         return None
     for peaks in (True, False):
+        if not np.isfinite(lane_gains(whole, (peak_gains if peaks else energy_gains)(whole))).all():
+            continue
         attempt = _Search(loop, whole, middle, peaks)
         gain = attempt.corners() if affine else attempt.run(low, high)
         if gain is None:

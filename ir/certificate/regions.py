@@ -44,15 +44,20 @@ def regions_of(
     """
     finder = _Finder(graph, sequence, outside, tolerance)
     reads = Reads(finder.parts, outside, tolerance)
-    found: dict[int, Region] = {}
-    for k in sequence:
-        if graph.nodes[k].op in ("add", "sub"):
-            region = finder.blend(k) or reads.at(k)
+    found = finder.found
+    sums = [k for k in sequence if graph.nodes[k].op in ("add", "sub")]
+    # All taps of a read rather than some: the last sum first.
+    for k in reversed(sums):
+        if not any(k in region.inside for region in found.values()):
+            region = reads.at(k)
             if region is not None:
-                finder.found[k] = found[k] = region
-                for inner in region.inside:
-                    found.pop(inner, None)
-    return found
+                found[k] = region
+    for k in sums:
+        region = None if k in found else finder.blend(k)
+        if region is not None:
+            found[k] = region
+    within = {inner for region in found.values() for inner in region.inside}
+    return {k: region for k, region in found.items() if k not in within}
 
 
 @dataclass(frozen=True, slots=True)
