@@ -18,6 +18,7 @@
 #include <vector>
 
 #include <errno.h>
+#include <locale.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <sys/prctl.h>
@@ -111,6 +112,7 @@ static Options options(int count, char **words)
         else
             found.plugin = word;
     }
+    setlocale(LC_ALL, ""); // as workstations do: some write numbers with a comma
     return found;
 }
 

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
+#include <locale>
+#include <sstream>
 
 #include "@p@.h"
 
@@ -139,6 +141,16 @@ static double evenPosition(const ParameterRanges& ranges, double position)
     return (plain - ranges.min) / (double(ranges.max) - ranges.min);
 }
 
+// A number as DPF writes it, with a point, also in hosts whose numbers have a comma.
+static double numberOf(const char* text)
+{
+    std::istringstream stream(text);
+    double number = 0.0;
+    stream.imbue(std::locale::classic());
+    stream >> number;
+    return number;
+}
+
 END_NAMESPACE_DISTRHO
 
 // DPF's assertions print; an audio thread must not. They still return.
@@ -149,6 +161,8 @@ END_NAMESPACE_DISTRHO
 #define getNormalizedValue(plain) getNormalizedValue(evenValue(ranges, plain))
 #define getFixedAndNormalizedValue(plain) getFixedAndNormalizedValue(evenValue(ranges, plain))
 #define getUnnormalizedValue(position) getUnnormalizedValue(evenPosition(ranges, position))
+// After `std::`, hence the zero.
+#define atof(text) atof("0") + numberOf(text)
 // The tail, which is zero there: before the function stands ours.
 #define get_tail_samples(parameter) \
     get_tail_samples(void* const self) \
