@@ -11,6 +11,7 @@ from adac_jax.errors import AdacError, DelayFreeLoopError, IRError, RefusedError
 from adac_jax.exporting import export
 from adac_jax.fitting import fit
 from adac_jax.frequency import FrequencyResponse, frequency_response
+from adac_jax.live import live
 from adac_jax.oscillators import noise, oscillator, phasor, sine, triangle, wavetable
 from adac_jax.primitives import (
     control,
@@ -60,6 +61,7 @@ __all__ = [
     "frequency_response",
     "interop",
     "lfilter",
+    "live",
     "losses",
     "metrics",
     "nn",
