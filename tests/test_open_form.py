@@ -169,6 +169,14 @@ def test_what_follows_from_coefficients_is_computed_before():
     np.testing.assert_array_equal(form.values(other), np.exp([0.2, 0.0]) * 2.0)
 
 
+def test_literals_by_choice():
+    program = householder()
+    form = faust.open_form(program, fixed=["v"])
+    assert len(form.values(program.coefficients)) == 0
+    with pytest.raises(faust.TopologyError, match="'v' decides on the text"):
+        form.values({"v": np.ones(70)})
+
+
 def test_the_same_text_for_the_same_topology():
     program = traced(hall())
     first, second = (faust.open_form(p).text.splitlines() for p in (program, moved(program)))

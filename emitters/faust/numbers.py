@@ -31,6 +31,19 @@ Source = tuple[int | str, int]
 """Where a number comes from: a node, a kind of filter or `LITERAL`, and its position there."""
 
 
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What is to be data.
+
+    Attributes:
+        literal: Coefficients that are not.
+        dense: Whether zeros are, and filters of the most general kind that they may become.
+    """
+
+    literal: frozenset[str] = frozenset()
+    dense: bool = False
+
+
 @dataclass
 class Numbers:
     """What the text reads as data.
@@ -194,7 +207,7 @@ class Numbers:
 
 
 def known_numbers(
-    graph: Graph, program: Program, unique: Callable[[str], str], dense: bool
+    graph: Graph, program: Program, unique: Callable[[str], str], data: Data
 ) -> Numbers:
     """What follows from coefficients and constants alone, at every sample.
 
@@ -202,7 +215,7 @@ def known_numbers(
         graph: Without cycles; its coefficients are the program's.
         program: Has their values.
         unique: Makes a name that no other signal has.
-        dense: See `Numbers`.
+        data: What is to be data.
     """
     values: dict[int, np.ndarray] = {}
     moving: set[int] = set()
@@ -210,9 +223,9 @@ def known_numbers(
         for (k,) in components(range(len(graph.nodes)), lambda k: graph.nodes[k].inputs):
             if _is_known(graph.nodes[k], values):
                 values[k] = computed(graph, k, values, program.coefficients)
-                if _is_moving(graph, k, moving):
+                if _is_moving(graph, k, moving, data.literal):
                     moving.add(k)
-    return Numbers(graph, values, frozenset(moving), unique, dense)
+    return Numbers(graph, values, frozenset(moving), unique, data.dense)
 
 
 def _is_known(node: Node, values: Mapping[int, np.ndarray]) -> bool:
@@ -221,11 +234,11 @@ def _is_known(node: Node, values: Mapping[int, np.ndarray]) -> bool:
     return node.op in PER_SAMPLE and bool(node.inputs) and all(s in values for s in node.inputs)
 
 
-def _is_moving(graph: Graph, k: int, moving: Collection[int]) -> bool:
-    """Whether a node moves with real coefficients; integers and truth values of them do not."""
+def _is_moving(graph: Graph, k: int, moving: Collection[int], literal: Collection[str]) -> bool:
+    """Whether a node moves with real coefficients, and not by way of integers or truth values."""
     node = graph.nodes[k]
     if node.op == "coefficient":
-        return node.type.kind == "real"
+        return node.type.kind == "real" and node.text("slot") not in literal
     return any(s in moving and graph.nodes[s].type.kind == "real" for s in node.inputs)
 
 

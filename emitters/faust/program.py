@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ from emitters.faust.folding import folded, numbers_where_known
 from emitters.faust.guard import HELPERS as GUARDS
 from emitters.faust.guard import Guards, bus, guards, guards_for_any
 from emitters.faust.live import OpenForm
-from emitters.faust.numbers import Numbers, known_numbers
+from emitters.faust.numbers import Data, Numbers, known_numbers
 from emitters.faust.recursion import Opened, open_loops
 from emitters.faust.rules import ADDITIVE, FOREIGN, LINEAR, RULES, Atoms, array
 from emitters.faust.sections import HELPERS
@@ -52,7 +52,9 @@ def emit(program: Program, guard: bool = True, form: Form = "closed") -> str:
     return open_form(program, guard).text if form == "open" else _written(program, guard)[0]
 
 
-def open_form(program: Program, guard: bool = True, dense: bool = False) -> OpenForm:
+def open_form(
+    program: Program, guard: bool = True, dense: bool = False, fixed: Collection[str] = ()
+) -> OpenForm:
     """The program as FAUST whose numbers are data, and how they follow from its coefficients.
 
     Args:
@@ -60,18 +62,20 @@ def open_form(program: Program, guard: bool = True, dense: bool = False) -> Open
         guard: As for `emit`; in the open form every loop has guards, whatever its numbers are.
         dense: Whether zeros are data too, and filters of the most general kind that they may
             become, so that fewer coefficients need another text, at the cost of more operations.
+        fixed: Coefficients that are literals, such as those that follow from no parameter.
 
     Raises:
         IRError: as `emit`.
     """
-    text, numbers, data = _written(program, guard, "dense" if dense else "sparse")
+    literal = frozenset(fixed) | {k for k, v in program.coefficients.items() if v.dtype.kind != "f"}
+    text, numbers, data = _written(program, guard, Data(literal, dense))
     assert numbers is not None
-    fixed = {slot: v for slot, v in program.coefficients.items() if v.dtype.kind != "f"}
+    slots = {slot: v for slot, v in program.coefficients.items() if slot in literal}
     return OpenForm(
         text,
         np.array([n.value for n in data], np.float64),
         tuple(numbers.entries(data)),
-        numbers.derivation(data, fixed),
+        numbers.derivation(data, slots),
     )
 
 
@@ -81,7 +85,7 @@ def open_values(program: Program) -> np.ndarray:
 
 
 def _written(
-    program: Program, guard: bool, data: Literal["", "sparse", "dense"] = ""
+    program: Program, guard: bool, data: Data | None = None
 ) -> tuple[str, Numbers | None, list[Number]]:
     """The text; what its data are, if it has any."""
     program = verify_program(fold(verify_program(program)))
@@ -97,7 +101,7 @@ def _written(
     atoms: dict[int, Atoms] = {}
     arguments = _arguments(graph, writer, atoms, opened.ports)
     if data:
-        numbers = known_numbers(graph, program, writer.unique, data == "dense")
+        numbers = known_numbers(graph, program, writer.unique, data)
         writer.numbers = numbers
         known = numbers.values
         read = {s for k, node in graph if k not in known for s in node.inputs} | {*graph.outputs}
