@@ -240,6 +240,20 @@ def test_the_guard_itself_works(hosts, plugins):
     assert b"malloc in the audio thread" in results[1].stderr
 
 
+def test_qtractor_loads_the_clap(plugins):
+    """The only CLAP host in Debian; its scanner makes an instance and asks it for all there is."""
+    scanner = next(Path("/usr/lib").glob("*/qtractor/qtractor_plugin_scan"), None)
+    if scanner is None:
+        pytest.skip("qtractor is not there: apt install qtractor")
+    path = plugins.paths["clap"]
+    done = subprocess.run(
+        [scanner], input=f"CLAP:{path}\n", capture_output=True, text=True,
+        env={"QT_QPA_PLATFORM": "offscreen"},
+    )  # fmt: skip
+    # Name, audio channels, MIDI ports, knobs.
+    assert done.stdout.startswith("CLAP|Twin Comb|2:2|0:0|3:0|"), (done.stdout, done.stderr)
+
+
 @pytest.mark.parametrize("name", ["clap", "vst3"])
 def test_knobs_that_are_set_before_it_starts_have_arrived(hosts, plugins, name):
     x = impulses()
