@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from random_loops import samples
 from readings import in_blocks, in_faust, interpreted
+from work import instructions
 
 import ir
 from ir.cycles import least_delay, order
@@ -215,31 +214,44 @@ def test_a_loop_without_delay_is_named(least):
             function(graph)
 
 
-def test_the_search_takes_little_time():
-    """Sixty lines of different delays, each a node, all coupled; and a ring of 300 delays."""
-    start = time.perf_counter()
+def coupled(count: int) -> ir.Graph:
+    """Lines of different delays, each a node, that all feed all."""
     b = ir.Builder()
     x = b.add("input", index=0, shape=(), kind="real")
-    heads = [b.reserve(()) for _ in range(60)]
+    heads = [b.reserve(()) for _ in range(count)]
     lines = [b.add("delay", head, samples=(100 + 37 * k,)) for k, head in enumerate(heads)]
     total = lines[0]
     for line in lines[1:]:
         total = b.add("add", total, line)
-    total = b.add("mul", total, b.constant(-1 / 60))
+    total = b.add("mul", total, b.constant(-1 / count))
     for head, line in zip(heads, lines, strict=True):
         b.define(head, "add", total, line)
-    check(b.build([b.add("add", total, x)]), 96_000)
+    return b.build([b.add("add", total, x)])
 
+
+def ring(count: int) -> ir.Graph:
+    """Delays of 1, 2, 3, … samples round one loop."""
     b = ir.Builder()
     x = b.add("input", index=0, shape=(), kind="real")
-    head = b.reserve(())
-    k = head
-    for m in range(1, 301):
+    k = head = b.reserve(())
+    for m in range(1, count + 1):
         k = b.add("delay", k, samples=(m,))
     b.define(head, "add", x, k)
-    (loop,) = loops(check(b.build([k]), 900))
+    return b.build([k])
+
+
+@pytest.mark.parametrize("make", [coupled, ring])
+def test_the_search_takes_work_in_proportion(make):
+    """So few blocks are tried that four times the delays take four times the instructions."""
+    few, many = (instructions(lambda n=n: schedule(make(n), 96_000)) for n in (15, 60))
+    # Rings of more lengths than blocks are tried; a square would be 16 times as many.
+    assert many < 5 * few
+
+
+def test_loops_of_many_delays():
+    check(coupled(60), 96_000)
+    (loop,) = loops(check(ring(300), 900))
     assert loop.block == 300
-    assert time.perf_counter() - start < 20
 
 
 @settings(max_examples=150, deadline=None, derandomize=True, database=None,

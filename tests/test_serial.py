@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-import math
-import time
 
 import hypothesis.strategies as st
 import jsonschema
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 from cases import CASES
 from hypothesis import example, given, settings
+from work import instructions
 
 import ir
 from ir.serial import SCHEMA
@@ -44,13 +43,20 @@ TEXT = ir.dumps(reverb())
 TREE = json.loads(TEXT)
 
 
-def refused(text: object, match: str = ".", seconds: float = 20.0) -> str:
+def refused(text: object, match: str = ".") -> str:
     """Loads what must be refused by an `IRError` that is one sentence; returns it."""
-    start = time.perf_counter()
-    with pytest.raises(ir.IRError, match=match) as caught:
-        ir.loads(text if isinstance(text, str) else json.dumps(text))
-    assert time.perf_counter() - start < seconds
-    message = str(caught.value)
+    written = text if isinstance(text, str) else json.dumps(text)
+
+    def load() -> None:
+        with pytest.raises(ir.IRError, match=match) as caught:
+            ir.loads(written)
+        messages.append(str(caught.value))
+
+    messages: list[str] = []
+    # Work goes with the length of the file, whatever sizes it speaks of. A file of nodes takes
+    # eleven instructions a character.
+    assert instructions(load) < 2000 + 30 * len(written)
+    (message,) = messages
     assert message.endswith("."), message
     assert len(message) < 2500, message[:300]
     message.encode()
@@ -300,23 +306,29 @@ def chain(count: int, first: str) -> str:
     return HEAD + f'"outputs":[{count - 1}],"nodes":[{nodes}]' + "}"
 
 
-@pytest.mark.parametrize("count", [10**5, pytest.param(10**6, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("good", [True, False])
+def test_work_goes_with_the_number_of_nodes(good):
+    """For a chain, and for a loop that goes round all of it."""
+
+    def work(count: int) -> int:
+        text = chain(count, json.dumps(INPUT) if good else LINE % (count - 1))
+
+        def load() -> None:
+            with contextlib.nullcontext() if good else pytest.raises(ir.IRError, match="no delay"):
+                ir.loads(text)
+
+        return instructions(load)
+
+    # In proportion but for what every file takes; 100 times if each node looked at all others.
+    assert work(2000) < 10.1 * work(200)
+
+
+@pytest.mark.parametrize("count", [10**4, pytest.param(10**6, marks=pytest.mark.slow)])
 def test_many_nodes(count):
-    """A long file takes time in proportion: a chain, and a loop that goes round all of it."""
-
-    def seconds(length: int, first: str, good: bool) -> float:
-        text, start = chain(length, first), time.perf_counter()
-        if good:
-            assert len(ir.loads(text).graph.nodes) == length
-        else:
-            refused(text, "no delay", math.inf)
-        return time.perf_counter() - start
-
-    for good in (True, False):
-        first = [json.dumps(INPUT) if good else LINE % (n - 1) for n in (count // 10, count)]
-        few, many = (seconds(n, f, good) for n, f in zip((count // 10, count), first, strict=True))
-        # Ten times in proportion, a hundred times if each node looked at all others.
-        assert many < 40 * few
+    """Deeper than Python calls: a chain, and a loop that goes round all of it."""
+    assert len(ir.loads(chain(count, json.dumps(INPUT))).graph.nodes) == count
+    with pytest.raises(ir.IRError, match="no delay"):
+        ir.loads(chain(count, LINE % (count - 1)))
 
 
 def test_too_many_nodes():
