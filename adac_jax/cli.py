@@ -166,9 +166,12 @@ def command(
             help="A preset of the plugins; may be given more than once.",
         ),
     ] = None,
+    title: Annotated[
+        str | None, typer.Option(help="What hosts call the plugins; the model's name if not given.")
+    ] = None,
     maker: Annotated[
         str | None,
-        typer.Option(help="Who made the plugins; with --name, identifiers come from it."),
+        typer.Option(help="Who made the plugins; identifiers come from this and the title."),
     ] = None,
     kind: Annotated[
         str | None,
@@ -192,7 +195,7 @@ def command(
     console, errors = Console(), Console(stderr=True)
     try:
         with errors.status("loading") as status:
-            texts = {"maker": maker, "kind": kind, "description": description}
+            texts = {"title": title, "maker": maker, "kind": kind, "description": description}
             plugins = from_arguments(plugin, plugin_rates, preset or [], **texts)
             if plugins is not None and host_rate:
                 raise AdacError("--plugin makes one plugin for several rates: --plugin-rates.")

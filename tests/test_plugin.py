@@ -178,12 +178,18 @@ def test_rates_are_whole_numbers_that_differ(rates):
 
 def test_arguments():
     found = from_arguments(
-        "lv2", "44100, 48000", ["Dark:tone=300,mix=0.5"], maker="Me", kind=None, description=None
+        "lv2",
+        "44100, 48000",
+        ["Dark:tone=300,mix=0.5"],
+        title=None,
+        maker="Me",
+        kind=None,
+        description=None,
     )
     assert found == Plugins(
         ("lv2",), (44100, 48000), maker="Me", presets={"Dark": {"tone": 300.0, "mix": 0.5}}
     )
-    none = {"maker": None, "kind": None, "description": None}
+    none = {"title": None, "maker": None, "kind": None, "description": None}
     assert from_arguments(None, None, [], **none) is None
     with pytest.raises(AdacError, match="--maker"):
         from_arguments(None, None, [], **(none | {"maker": "x"}))

@@ -14,6 +14,7 @@ def from_arguments(
     rates: str | None,
     presets: Sequence[str],
     *,
+    title: str | None,
     maker: str | None,
     kind: str | None,
     description: str | None,
@@ -24,6 +25,7 @@ def from_arguments(
         formats: With commas between them.
         rates: Hertz, with commas between them.
         presets: `NAME:KNOB=POSITION,KNOB=POSITION` each.
+        title: What hosts show.
         maker: Who made it.
         kind: What hosts list it under.
         description: One line.
@@ -31,7 +33,8 @@ def from_arguments(
     Raises:
         AdacError: something is not as it should be, or is said of plugins that are not wanted.
     """
-    others = {"--plugin-rates": rates, "--maker": maker, "--kind": kind, "--preset": presets}
+    others = {"--plugin-rates": rates, "--preset": presets, "--title": title, "--maker": maker}
+    others |= {"--kind": kind, "--description": description}
     if formats is None:
         given = [name for name, value in others.items() if value]
         if given:
@@ -43,6 +46,7 @@ def from_arguments(
         found.formats,
         rates=None if rates is None else tuple(_rate(text) for text in rates.split(",")),
         presets=dict(_preset(text) for text in presets),
+        name=title,
         maker=found.maker if maker is None else maker,
         kind=found.kind if kind is None else kind,
         description=description or "",
