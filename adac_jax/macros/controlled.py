@@ -19,6 +19,7 @@ from adac_jax.macros.sections import Sections, first_order_allpass
 from adac_jax.nn.module import Module
 from adac_jax.nn.naming import call
 from adac_jax.primitives import fractional_delay
+from adac_jax.rates.change import Change
 
 OUTSIDE = ("mix", "level", "pre-delay", "brightness")
 """Knobs that act before and after any model."""
@@ -36,16 +37,31 @@ class Controlled(Module):
 
     Attributes:
         model: M, its loops with knobs inside.
+        trained: The model as it came, whose parameters those are.
         sample_rate: fs in Hz.
     """
 
-    def __init__(self, model: Module, direct: Module | None, rate: float, names: Sequence[str]):
-        self.model, self.direct = model, direct
+    def __init__(
+        self,
+        model: Module,
+        direct: Module | None,
+        trained: Module,
+        rate: float,
+        names: Sequence[str],
+        bands: Sequence[float],
+    ) -> None:
+        self.model, self.direct, self.trained = model, direct, trained
+        self.bands = tuple(map(float, bands))
         self.inputs, self.outputs = model.inputs, model.outputs
         self.sample_rate = rate
         self.latency = int(getattr(model, "latency", 0) or 0)
         self.names = tuple(names)
         self.shelf = Sections((first_order_allpass(min(knobs.BRIGHT, rate / 4), rate),), (-1.0,))
+
+    def at_rate(self, change: Change) -> Controlled:
+        """The same knobs on the model as derived for another rate; see `adac_jax.at_rate`."""
+        derived = change.of(self.trained, "trained")
+        return with_controls(derived, self.names, sample_rate=change.new, bands=self.bands)
 
     def __call__(self, x: Array) -> Array:
         """Processes audio."""
@@ -126,7 +142,7 @@ def with_controls(
     if isinstance(inside, nn.FDN) and inside.direct is not None:
         inside = copy.copy(inside)
         direct, inside.direct = inside.direct, None
-    return Controlled(inside, direct, float(rate), names)
+    return Controlled(inside, direct, model, float(rate), names, bands)
 
 
 def _networks(model: Any) -> list[nn.FDN]:
