@@ -322,6 +322,19 @@ def test_numbers_survive():
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+@pytest.mark.parametrize("name", ["double", "16 lines", "tanh", "殿堂", "time", "_x"])
+def test_any_name_compiles(name, tmp_path):
+    metadata = Metadata(name, 1, 1)
+    source = c_source("process = _;", class_name=metadata.form_name(8000))
+    for file, text in sources(metadata, [Form(8000, source)]).items():
+        (tmp_path / file).write_text(text)
+    p = metadata.prefix
+    command = ["cc", "-std=c11", "-Wall", "-Werror", "-fsyntax-only", f"{p}.c", f"{p}_8000.c"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 def test_headers_stand_by_themselves(written, tmp_path):
     """The interface, in strict C and in C++."""
     found, _ = written

@@ -23,7 +23,7 @@ def slug(text: str) -> str:
 def symbol(text: str) -> str:
     """A C identifier, as LV2 wants symbols of ports to be."""
     found = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_") or "x"
-    return found if not found[0].isdigit() else f"_{found}"
+    return found if found[0].isalpha() else f"x_{found}"
 
 
 def uri(maker: str, name: str) -> str:

@@ -26,7 +26,7 @@ typedef struct {
 typedef struct {
     clap_plugin_t plugin;
     const clap_host_t *host;
-    @p@ *model;
+    @p@_plugin *model;
     double rate;
 } instance;
 

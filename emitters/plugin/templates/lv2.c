@@ -16,7 +16,7 @@
 enum { OUT = @P@_INPUTS, KNOBS = OUT + @P@_OUTPUTS, LATENCY = KNOBS + @P@_PARAMETERS };
 
 typedef struct {
-    @p@ *model;
+    @p@_plugin *model;
     double rate;
     const float *in[AT_LEAST_ONE(@P@_INPUTS)];
     float *out[AT_LEAST_ONE(@P@_OUTPUTS)];

@@ -42,16 +42,16 @@ static void restore_denormals(denormals before) { (void)before; }
 #define AT_LEAST_ONE(n) ((n) > 0 ? (n) : 1)
 #define CHUNK 64 /* frames on the stack at once */
 
-struct @p@ {
+struct @p@_plugin {
     const @p@_form *form; /* NULL until init has succeeded */
     void *dsp;
     double values[AT_LEAST_ONE(@P@_PARAMETERS)];
     @p@_real *sliders[AT_LEAST_ONE(@P@_PARAMETERS)]; /* NULL where this form has no such knob */
 };
 
-@p@ *@p@_create(void)
+@p@_plugin *@p@_create(void)
 {
-    @p@ *plugin = (@p@ *)calloc(1, sizeof(@p@));
+    @p@_plugin *plugin = (@p@_plugin *)calloc(1, sizeof(@p@_plugin));
     uint32_t i;
     if (plugin == NULL)
         return NULL;
@@ -60,7 +60,7 @@ struct @p@ {
     return plugin;
 }
 
-static void release(@p@ *plugin)
+static void release(@p@_plugin *plugin)
 {
     if (plugin->form != NULL)
         plugin->form->destroy(plugin->dsp);
@@ -68,7 +68,7 @@ static void release(@p@ *plugin)
     plugin->dsp = NULL;
 }
 
-void @p@_destroy(@p@ *plugin)
+void @p@_destroy(@p@_plugin *plugin)
 {
     if (plugin == NULL)
         return;
@@ -94,7 +94,7 @@ static void ignore_note(void *ui, @p@_real *zone, const char *key, const char *v
 static void found_slider(void *ui, const char *label, @p@_real *zone, @p@_real initial,
                          @p@_real low, @p@_real high, @p@_real step)
 {
-    @p@ *plugin = (@p@ *)ui;
+    @p@_plugin *plugin = (@p@_plugin *)ui;
     uint32_t i;
     (void)initial, (void)low, (void)high, (void)step;
     for (i = 0; i < @P@_PARAMETERS; i++)
@@ -102,7 +102,7 @@ static void found_slider(void *ui, const char *label, @p@_real *zone, @p@_real i
             plugin->sliders[i] = zone;
 }
 
-static void find_sliders(@p@ *plugin)
+static void find_sliders(@p@_plugin *plugin)
 {
     UIGlue glue;
     memset(plugin->sliders, 0, sizeof plugin->sliders);
@@ -128,7 +128,7 @@ static @p@_real exactly(const @p@_parameter *knob, double value)
     return (@p@_real)value;
 }
 
-static void move_sliders(@p@ *plugin)
+static void move_sliders(@p@_plugin *plugin)
 {
     uint32_t i;
     for (i = 0; i < @P@_PARAMETERS; i++)
@@ -136,7 +136,7 @@ static void move_sliders(@p@ *plugin)
             *plugin->sliders[i] = exactly(&@p@_parameters[i], plugin->values[i]);
 }
 
-static int is_at_rest(const @p@ *plugin)
+static int is_at_rest(const @p@_plugin *plugin)
 {
     uint32_t i;
     for (i = 0; i < @P@_PARAMETERS; i++)
@@ -145,7 +145,7 @@ static int is_at_rest(const @p@ *plugin)
     return 1;
 }
 
-void @p@_reset(@p@ *plugin)
+void @p@_reset(@p@_plugin *plugin)
 {
     @p@_real silence[CHUNK] = {0}, unheard[AT_LEAST_ONE(@P@_OUTPUTS)][CHUNK];
     @p@_real *in[AT_LEAST_ONE(@P@_INPUTS)], *out[AT_LEAST_ONE(@P@_OUTPUTS)];
@@ -168,7 +168,7 @@ void @p@_reset(@p@ *plugin)
     restore_denormals(before);
 }
 
-int @p@_init(@p@ *plugin, double rate)
+int @p@_init(@p@_plugin *plugin, double rate)
 {
     const @p@_form *form = NULL;
     uint32_t i;
@@ -191,7 +191,7 @@ int @p@_init(@p@ *plugin, double rate)
     return @P@_OK;
 }
 
-void @p@_process(@p@ *plugin, const float *const *inputs, float *const *outputs, uint32_t frames)
+void @p@_process(@p@_plugin *plugin, const float *const *inputs, float *const *outputs, uint32_t frames)
 {
     denormals before;
     uint32_t i;
@@ -243,12 +243,12 @@ const @p@_parameter *@p@_parameter_info(uint32_t index)
     return index < @P@_PARAMETERS ? &@p@_parameters[index] : NULL;
 }
 
-double @p@_get(const @p@ *plugin, uint32_t index)
+double @p@_get(const @p@_plugin *plugin, uint32_t index)
 {
     return index < @P@_PARAMETERS ? plugin->values[index] : 0.0;
 }
 
-void @p@_set(@p@ *plugin, uint32_t index, double value)
+void @p@_set(@p@_plugin *plugin, uint32_t index, double value)
 {
     const @p@_parameter *knob = @p@_parameter_info(index);
     /* Of what is not a number, neither comparison holds. */
@@ -268,7 +268,7 @@ const char *@p@_preset_name(uint32_t index)
     return index < @P@_PRESETS ? @p@_presets[index].name : NULL;
 }
 
-void @p@_preset_load(@p@ *plugin, uint32_t index)
+void @p@_preset_load(@p@_plugin *plugin, uint32_t index)
 {
     uint32_t i;
     if (index >= @P@_PRESETS)
@@ -298,7 +298,7 @@ static uint64_t taken(const unsigned char *bytes, int count)
 
 size_t @p@_state_size(void) { return HEAD + ENTRY * (size_t)@P@_PARAMETERS; }
 
-size_t @p@_state_save(const @p@ *plugin, void *bytes, size_t size)
+size_t @p@_state_save(const @p@_plugin *plugin, void *bytes, size_t size)
 {
     unsigned char *at = (unsigned char *)bytes;
     uint64_t bits;
@@ -315,7 +315,7 @@ size_t @p@_state_save(const @p@ *plugin, void *bytes, size_t size)
     return @p@_state_size();
 }
 
-int @p@_state_load(@p@ *plugin, const void *bytes, size_t size)
+int @p@_state_load(@p@_plugin *plugin, const void *bytes, size_t size)
 {
     const unsigned char *at = (const unsigned char *)bytes;
     uint64_t count, k, bits;
@@ -338,12 +338,12 @@ int @p@_state_load(@p@ *plugin, const void *bytes, size_t size)
     return @P@_OK;
 }
 
-uint32_t @p@_latency(const @p@ *plugin)
+uint32_t @p@_latency(const @p@_plugin *plugin)
 {
     return plugin->form != NULL ? plugin->form->latency : @p@_forms[0]->latency;
 }
 
-double @p@_tail(const @p@ *plugin)
+double @p@_tail(const @p@_plugin *plugin)
 {
     return plugin->form != NULL ? plugin->form->tail : @p@_forms[0]->tail;
 }

@@ -96,7 +96,7 @@ protected:
     }
 
 private:
-    @p@* const fModel;
+    @p@_plugin* const fModel;
     bool fRuns, fTold;
 
     DISTRHO_DECLARE_NON_COPYABLE_WITH_LEAK_DETECTOR(Model)
