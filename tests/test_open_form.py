@@ -339,3 +339,18 @@ def test_knobs_stay_knobs():
     form = faust.open_form(traced(model, inputs=1))
     with Library(form.text) as library:
         assert sum("gain" in path for path in library.parameters) == 1
+
+
+@pytest.mark.parametrize("op", ["expm1", "log1p", "cbrt", "erf", "erfc"])
+def test_functions_that_not_all_compilers_have(op):
+    b = ir.Builder()
+    x = b.add("input", index=0, shape=(), kind="real", name="x")
+    program = ir.Program(b.build([b.add(op, x)]))
+    text = faust.portable(faust.emit(program))
+    assert f"ffunction(float {op}" not in text
+    small = np.geomspace(1e-8, 3, 500)
+    x = np.concatenate([-small[small < 0.99], small])
+    (wanted,) = interpreted(program, [x], len(x))
+    with Library(text) as library:
+        found = library.render(x[:, None])[:, 0]
+    np.testing.assert_allclose(found, wanted, rtol=2e-7 if "erf" in op else 1e-12)

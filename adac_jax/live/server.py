@@ -1,9 +1,9 @@
 """The page's server: this machine alone, one secret address, nothing but what the page needs.
 
-Who may ask: connections come over the loopback interface. A page from elsewhere that is open in the
-same browser can reach it too, under a name of its own (hence the check of `Host`), but does not know
-the token that all addresses begin with, nor may it turn knobs (`Origin`). Nothing that is sent here
-is run, and requests are bounded in size, in number and in time.
+Who may ask: connections come over the loopback interface. A page from elsewhere that is open in
+the same browser can reach it too, under a name of its own (hence the check of `Host`), but does not
+know the token that all addresses begin with, nor may it turn knobs (`Origin`). Nothing that is sent
+here is run, and requests are bounded in size, in number and in time.
 """
 
 from __future__ import annotations

@@ -25,8 +25,12 @@ from adac_jax.live.recording import Recording
 from adac_jax.live.wire import Form, Step, form_of
 from ir import Program
 
-WAITING = 8
-"""Updates that wait at most; where more come, the oldest are forgotten."""
+WAITING = 64
+"""Updates that wait at most; where more come, the oldest are passed over, but for their losses. JAX
+hands out results before they are computed, so a training that asks for none runs some steps ahead
+of what can be heard."""
+PASSED = 4096
+"""Losses of such updates that wait at most."""
 MEGABYTES = 64.0
 """Memory for the history."""
 
@@ -56,7 +60,8 @@ class Session:
         self._forms: list[Form] = []
         self._controls: dict[str, float] = {}
         self._turns = 0
-        self._waiting: deque[tuple[int, float, Any, Snapshot]] = deque(maxlen=WAITING)
+        self._waiting: deque[tuple[int, float, Any, Snapshot]] = deque()
+        self._passed: deque[tuple[int, Any]] = deque(maxlen=PASSED)
         self._changed = threading.Condition()
         self._updates = self._busy = 0
         self._closed = False
@@ -84,6 +89,9 @@ class Session:
             raise AdacError("The live session is closed: no update can be heard any more.")
         snapshot = self._evaluator.snapshot(model)
         with self._changed:
+            if len(self._waiting) == WAITING:
+                number, _, passed, _ = self._waiting.popleft()
+                self._passed.append((number, passed))
             self._waiting.append((self._updates, time.time(), loss, snapshot))
             self._updates += 1
             self._changed.notify_all()
@@ -293,8 +301,13 @@ class Session:
         number, when, loss, snapshot = item
         coefficients = self._evaluator.coefficients(snapshot)
         topology, values = self._evaluator.data(coefficients)
-        value = math.nan if loss is None else float(loss)
+        value = _number(loss)
+        passed = []
+        while self._passed and self._passed[0][0] < number:
+            before, its = self._passed.popleft()
+            passed.append((before, _number(its)))
         with self._changed:
+            self._history.pass_over(passed)
             if topology.number == len(self._topologies):
                 self._topologies.append(topology)
                 self._forms.append(form_of(topology.opened, topology.graph, topology.number))
@@ -303,6 +316,10 @@ class Session:
             recordings = list(self._recordings)
         for recording in recordings:
             recording.update(self._forms[topology.number], values, self.controls)
+
+
+def _number(loss: Any) -> float:
+    return math.nan if loss is None else float(loss)
 
 
 __all__ = ["Session"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adac_jax.errors import AdacError
+from emitters.faust import portable
 
 LIMIT_SECONDS = 120.0
 CHILD = Path(__file__).with_name("wasm_child.py")
@@ -47,9 +48,14 @@ def to_wasm(source: str, count: int, limit_seconds: float = LIMIT_SECONDS) -> Wa
         AdacError: it does not compile, or takes too long.
     """
     command = [sys.executable, "-I", str(CHILD)]
+    text = portable(source).encode()
     try:
         child = subprocess.run(
-            command, input=source.encode(), capture_output=True, timeout=limit_seconds, check=False
+            command,
+            input=portable(source).encode(),
+            capture_output=True,
+            timeout=limit_seconds,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise AdacError(

@@ -21,13 +21,13 @@ def widgets(items: list, groups: tuple = ()):
 
 def main() -> int:
     """FAUST text on standard input."""
-    import dawdreamer.faust as faust
-    from dawdreamer.faust import box
+    from dawdreamer.faust import FaustContext, box  # type: ignore[attr-defined]
 
     source = sys.stdin.buffer.read().decode()
-    with faust.FaustContext():  # outside of which such calls end the process
+    with FaustContext():  # outside of which such calls end the process
         try:
-            module = box.boxToSource(box.boxFromDSP(source), "wasm", "model", ["-ftz", "2"])
+            program = box.boxFromDSP(source)  # type: ignore[attr-defined]
+            module = box.boxToSource(program, "wasm", "model", ["-ftz", "2"])  # type: ignore[attr-defined]
         except RuntimeError as error:
             print(" ".join(str(error).split()), file=sys.stderr)
             return 3

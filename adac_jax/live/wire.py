@@ -1,7 +1,7 @@
 """What goes from a training to its listeners: forms, and steps of one form.
 
-A *form* is a FAUST text whose numbers are data (`emitters.faust.open_form`); a *step* is an array of
-these numbers. Both are independent of who listens: a page, a notebook, a plugin, a file.
+A *form* is a FAUST text whose numbers are data (`emitters.faust.open_form`); a *step* is an array
+of these numbers. Both are independent of who listens: a page, a notebook, a plugin, a file.
 """
 
 from __future__ import annotations
@@ -134,10 +134,12 @@ def form_of(opened: OpenForm, graph: Graph, number: int) -> Form:
     """The form of a program's graph."""
     knobs = tuple(
         Knob(
-            name,
-            *(attribute(node, key) for key in ("default", "minimum", "maximum")),
-            node.text("unit"),
-            node.text("curve"),
+            name=name,
+            default=attribute(node, "default"),
+            minimum=attribute(node, "minimum"),
+            maximum=attribute(node, "maximum"),
+            unit=node.text("unit"),
+            curve=node.text("curve"),
         )
         for name, node in graph.controls.items()
     )

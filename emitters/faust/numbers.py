@@ -115,7 +115,8 @@ class Numbers:
         values = np.array([v.value if isinstance(v, Number) else float(v) for v in row])
         kind = kind_of(values[:3].tolist(), values[3:].tolist())
         if self.dense and kind in ("through", "one_pole"):
-            kind = "section"
+            second = any(isinstance(v, Number) for v in (row[2], row[5]))
+            kind = "section" if second else "one_pole"
         rows = self._filters.setdefault(kind, [])
         first = len(rows) * SETTINGS[kind]
         rows.append([self._source(v) for v in row])

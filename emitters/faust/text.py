@@ -44,7 +44,7 @@ singleprecision doubleprecision quadprecision fixedpointprecision upsampling dow
 """
 OURS = """
 keep guard finite gated rate knob section one_pole direct within impulse model
-expm1 log1p sinh cosh tanh asinh acosh atanh cbrt erf erfc
+expm1 log1p sinh cosh tanh asinh acosh atanh cbrt erf erfc ma_tanh ma_atanh ma_erfc
 """
 RESERVED = frozenset((KEYWORDS + OURS).split())
 """Words of FAUST, and our helpers and functions of the C library: no signal may be called so."""

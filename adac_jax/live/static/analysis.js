@@ -40,6 +40,7 @@ onmessage = ({ data }) => {
   const curve = decay(x, POINTS);
   postMessage({
     step: data.step,
+    first: data.first === true,
     seconds: data.seconds,
     rate,
     envelope: envelope(x, POINTS),

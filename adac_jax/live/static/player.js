@@ -3,6 +3,7 @@
 import { unpack, fromBase64 } from "./steps.js";
 import { SOUNDS } from "./sounds.js";
 
+const SECONDS = 2; // of an impulse response
 const ANALYSIS_PAUSE = 250; // ms between two impulse responses
 
 // `transport` knows how to reach the session: form(number), step(number), turn(name, value),
@@ -98,10 +99,25 @@ export class Player extends EventTarget {
     if (isNew) {
       this.worker.postMessage({ type: "form", module: form.module, info: form.info });
       this.tell("form");
+      await this.compare(form);
     }
     if (this.node) this.hand(isNew);
     this.tell("step");
     this.analyse();
+  }
+
+  // What the first step was like, to be drawn behind the others.
+  async compare(form) {
+    if (this.compared) return;
+    this.compared = true;
+    const first = unpack(await this.transport.step(0));
+    if (first.form !== form.info.number) return;
+    const positions = this.turnings();
+    this.worker.postMessage({ form: first.form, step: 0, values: first.values, seconds: SECONDS, positions, first: true });
+  }
+
+  turnings() {
+    return this.form.info.knobs.map((knob, k) => [k, this.positions.get(knob.name) ?? knob.default]);
   }
 
   hand(isNew) {
@@ -223,22 +239,20 @@ export class Player extends EventTarget {
   analyse() {
     if (this.analysing || !this.shown) return;
     this.analysing = true;
-    const { form, shown } = this;
-    const positions = form.info.knobs
-      .map((knob, k) => [k, this.positions.get(knob.name) ?? knob.default]);
+    const { shown } = this;
+    const positions = this.turnings();
     this.analysed_of = [shown, JSON.stringify(positions)];
     const { number, values } = shown;
-    this.worker.postMessage({ form: shown.form, step: number, values, seconds: 2, positions });
+    this.worker.postMessage({ form: shown.form, step: number, values, seconds: SECONDS, positions });
   }
 
   analysed(result) {
     this.tell("analysis", result);
+    if (result.first) return;
     setTimeout(() => {
       this.analysing = false;
-      const positions = this.form.info.knobs
-        .map((knob, k) => [k, this.positions.get(knob.name) ?? knob.default]);
       const [shown, turned] = this.analysed_of;
-      if (shown !== this.shown || turned !== JSON.stringify(positions)) this.analyse();
+      if (shown !== this.shown || turned !== JSON.stringify(this.turnings())) this.analyse();
     }, ANALYSIS_PAUSE);
   }
 }

@@ -217,7 +217,8 @@ export class View {
   }
 
   analysis(found) {
-    if (!this.first || this.first.seconds !== found.seconds) this.first = found;
+    if (found.first || !this.first) this.first = found;
+    if (found.first && this.drawn) return;
     this.drawn = found;
     const { first } = this;
     const same = first.step === found.step;
