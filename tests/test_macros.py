@@ -79,7 +79,9 @@ def each(*slow: str):
     return pytest.mark.parametrize("name", [pytest.param(n, marks=m) for n, m in marks.items()])
 
 
-@each("room", "hall", "parts")
+@pytest.mark.parametrize(
+    "name", ["direct", "gains", "serial", pytest.param("parts", marks=pytest.mark.slow)]
+)
 def test_at_rest_the_model_is_as_it_was(name):
     """To the bit in the interpreter, which computes what is written; JAX fuses what it compiles."""
     model = MODELS[name]()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -124,11 +126,17 @@ MODULES = {
 TOO_HEAVY = {("third-octave equaliser", 64)}
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 FAST = (1, 4)
+LARGE = {
+    16: tuple(m for m in MODULES if m != "third-octave equaliser"),
+    64: ("householder", "hadamard", "one-pole", "lagrange"),
+}
+"""Slow tests. ADAC_JAX_SIZES=all runs the whole grid of modules and sizes, an hour."""
+EVERY = os.environ.get("ADAC_JAX_SIZES") == "all"
 PAIRS = [
     pytest.param(name, n, marks=() if n in FAST else pytest.mark.slow)
     for name in MODULES
     for n in SIZES
-    if (name, n) not in TOO_HEAVY
+    if (name, n) not in TOO_HEAVY and (EVERY or n in FAST or name in LARGE.get(n, ()))
 ]
 
 
