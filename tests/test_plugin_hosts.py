@@ -30,7 +30,10 @@ from plugin_fixtures import (
     tool,
     with_bundles,
 )  # fmt: skip
-from plugin_model import LATENCY
+from plugin_model import LATENCY, twin_comb
+
+from adac_jax.host import Library, path_of
+from emitters import faust
 
 __all__ = ["hosts", "plugins"]
 BLOCKS = (1, 37, 64, 1000, 4096)
@@ -223,6 +226,28 @@ def test_the_audio_thread_is_left_alone(hosts, plugins, name):
     )
     assert y.any()
     assert np.all(np.isfinite(y))
+
+
+@pytest.mark.parametrize(("name", "late"), [("clap", 0), ("clap", 23), ("vst3", 0)])
+def test_knobs_move_as_the_jits_do(hosts, plugins, name, late):
+    """At each block all knobs go somewhere; CLAP also in the middle of one."""
+    x, block = noise(4800), 64
+    y, _ = small(
+        hosts, plugins, name, 48000, x, "--blocks", block, "--turn", "--late", late, "--strict"
+    )
+    program, seed, parts = twin_comb(48000), 1, []
+    with Library(faust.emit(program), precision="single") as library:
+        paths = [path_of(library.parameters, knob) for knob in KNOBS]
+        for start in range(0, len(x), block):
+            parts.append(library.process(x[start : start + late]))
+            for path, way in zip(
+                paths, (lambda p: 30 * p - 24, lambda p: 100 ** (1 + p), float), strict=True
+            ):
+                seed = (seed * 1664525 + 1013904223) % 2**32
+                library.set(path, way((seed >> 8) / 2**24))
+            parts.append(library.process(x[start + late : start + block]))
+    # Positions go through float32 twice, and the output has up to four of them as factors.
+    np.testing.assert_allclose(y, np.concatenate(parts), rtol=0, atol=1e-6)
 
 
 def test_the_guard_itself_works(hosts, plugins):

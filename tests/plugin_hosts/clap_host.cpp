@@ -68,9 +68,11 @@ struct Clap : Plugin {
     std::vector<clap_param_info_t> infos;
     Events events;
     size_t channels_in, channels_out;
+    uint32_t late;
     bool endless = false;
 
-    explicit Clap(const Options &given) : channels_in(given.inputs), channels_out(given.outputs)
+    explicit Clap(const Options &given)
+        : channels_in(given.inputs), channels_out(given.outputs), late(given.late)
     {
         void *library = dlopen(given.plugin.c_str(), RTLD_NOW | RTLD_LOCAL);
         if (library == nullptr)
@@ -212,7 +214,7 @@ struct Clap : Plugin {
     void turn(size_t knob, double at) override
     {
         const auto &info = infos[knob];
-        push(info, info.min_value + at * (info.max_value - info.min_value));
+        push(info, info.min_value + at * (info.max_value - info.min_value), late);
     }
 
     bool process(float **in, float **out, uint32_t frames) override

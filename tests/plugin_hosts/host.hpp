@@ -1,10 +1,11 @@
 // What the small hosts of the tests share: options, audio, and a guard round the audio thread.
 //
 //   HOST PLUGIN --rate HZ --inputs N --outputs N --blocks 1,37,4096 [--set NAME=VALUE]…
-//        [--turn] [--strict] [--in-place] [--load FILE] [--save FILE] < in.f32 > out.f32
+//        [--turn [--late FRAMES]] [--strict] [--in-place] [--load FILE] [--save FILE]
+//        < in.f32 > out.f32
 //
 // Audio is interleaved float32. --set comes before the plugin is activated. --turn turns all knobs
-// at each block. --strict: from the first block on, a call of an allocator or of a mutex ends the
+// at each block, where the format can so many frames into it. --strict: from the first block on, a call of an allocator or of a mutex ends the
 // process with a message, and the kernel ends it at any system call but write and exit (seccomp's
 // strict mode).
 #pragma once
@@ -70,6 +71,7 @@ struct Options {
     size_t inputs = 2, outputs = 2;
     std::vector<uint32_t> blocks = {64};
     std::vector<std::pair<std::string, double>> set;
+    uint32_t late = 0;
     bool turn = false, strict = false, in_place = false;
 };
 
@@ -99,7 +101,9 @@ static Options options(int count, char **words)
             const std::string text = value();
             const size_t mark = text.rfind('=');
             found.set.emplace_back(text.substr(0, mark), atof(text.c_str() + mark + 1));
-        } else if (word == "--load")
+        } else if (word == "--late")
+            found.late = uint32_t(strtoul(value(), nullptr, 10));
+        else if (word == "--load")
             found.load = value();
         else if (word == "--save")
             found.save = value();
