@@ -50,6 +50,7 @@ for (let at = 0; at < frames; at += block) {
 }
 for (const [at, input, output] of blocks) {
   while (next < scenario.events.length && scenario.events[next][0] <= at) tell(scenario.events[next++][1]);
+  globalThis.currentFrame = at;
   const begun = process.hrtime.bigint();
   node.process(input, output);
   times.push(Number(process.hrtime.bigint() - begun) / 1e3);
@@ -68,5 +69,5 @@ if (scenario.quiet) {
 const flat = new Float32Array(2 * frames);
 out.forEach((channel, c) => flat.set(channel, c * frames));
 writeFileSync(join(folder, "out.f32"), Buffer.from(flat.buffer));
-const { recording, ...report } = node.port.answers[0];
+const [report] = node.port.answers;
 writeFileSync(join(folder, "report.json"), JSON.stringify({ ...report, times, memory }));

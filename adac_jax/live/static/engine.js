@@ -211,6 +211,8 @@ export class Engine {
       case "record":
         this.recorder = { at: 0, tracks: [0, 1].map(() => new Float32Array(message.frames)) };
         return null;
+      case "recorded":
+        return this.recorded();
       case "report":
         return this.report();
       default:
@@ -228,11 +230,15 @@ export class Engine {
       peak: this.peak,
     };
     this.peak = 0;
-    if (this.recorder && this.recorder.at === this.recorder.tracks[0].length) {
-      report.recording = this.recorder.tracks;
-      this.recorder = null;
-    }
     return report;
+  }
+
+  // What was recorded, once it is complete.
+  recorded() {
+    const { recorder } = this;
+    if (!recorder || recorder.at < recorder.tracks[0].length) return { tracks: null };
+    this.recorder = null;
+    return { tracks: recorder.tracks };
   }
 
   get current() {
@@ -275,8 +281,9 @@ export class Engine {
     this.logged += 1;
   }
 
-  // `dry`: channels of input, maybe none; `out`: one or two channels to fill.
-  process(dry, out) {
+  // `dry`: channels of input, maybe none; `out`: one or two channels to fill; `frame`: the time.
+  process(dry, out, frame) {
+    this.frame = frame;
     const frames = out[0].length;
     for (let c = 0; c < out.length; c++) out[c].fill(0);
     const count = this.count;
@@ -285,10 +292,10 @@ export class Engine {
     }
     for (let v = 0; v < count; v++) this.play(v, count, dry, out, frames);
     this.mix(dry, out, frames, count);
+    this.frame += frames;
     this.fade = Math.max(0, this.fade - frames);
     if (count > 1 && !this.fade && this.rung(0)) this.forget(0);
     if (this.ready && !this.fade) this.change();
-    this.frame += frames;
   }
 
   play(v, count, dry, out, frames) {

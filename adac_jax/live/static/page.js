@@ -10,7 +10,7 @@ async function get(path) {
 }
 
 class Page {
-  latency = new URLSearchParams(location.search).has("steady") ? 0.2 : "interactive";
+  latency = new URLSearchParams(location.search).get("latency"); // in seconds, for measurements
 
   worklet() {
     return new URL("worklet.js", import.meta.url);

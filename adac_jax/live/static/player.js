@@ -4,6 +4,8 @@ import { unpack, fromBase64 } from "./steps.js";
 import { SOUNDS } from "./sounds.js";
 
 const SECONDS = 2; // of an impulse response
+const STEADY = 0.2; // seconds of latency where the machine has too much to do for less
+const DROPOUTS = 3; // within a second
 const ANALYSIS_PAUSE = 250; // ms between two impulse responses
 
 // `transport` knows how to reach the session: form(number), step(number), turn(name, value),
@@ -19,6 +21,7 @@ export class Player extends EventTarget {
     this.forms = new Map();
     this.form = null;
     this.positions = new Map();
+    this.latency = Number(transport.latency) || "interactive";
     this.closed = false;
     this.problem = "";
     this.context = null;
@@ -138,7 +141,7 @@ export class Player extends EventTarget {
     if (!this.form) return;
     if (!this.context) {
       const rate = this.form.info.sample_rate;
-      this.context = new AudioContext({ sampleRate: rate, latencyHint: this.transport.latency });
+      this.context = new AudioContext({ sampleRate: rate, latencyHint: this.latency });
       await this.context.audioWorklet.addModule(this.transport.worklet());
       this.node = new AudioWorkletNode(this.context, "adac-live", { outputChannelCount: [2] });
       this.node.port.onmessage = ({ data }) => this.answered(data);
@@ -148,11 +151,33 @@ export class Player extends EventTarget {
       this.hand(true);
       for (const name of this.positions.keys()) this.turned([name]);
       this.node.port.postMessage({ type: "wet", value: this.wet });
+      if (this.latency === "interactive") this.watch().catch(() => {});
     }
     await this.context.resume();
     this.playing = true;
     this.feed();
     this.tell("state");
+  }
+
+  // Where sound drops out, since a training has the processor, more of it is kept in store.
+  async watch() {
+    const { context } = this;
+    const count = () => (context.playbackStats ? context.playbackStats.underrunEvents : 0);
+    for (let before = count(); context === this.context; ) {
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      const now = count();
+      if (now - before >= DROPOUTS && context === this.context) return this.steady();
+      before = now;
+    }
+  }
+
+  async steady() {
+    const { context, playing } = this;
+    this.latency = STEADY;
+    this.stop();
+    this.context = this.node = this.gain = null;
+    await context.close();
+    if (playing) await this.play();
   }
 
   // Stops the dry sound; the model rings on.
@@ -223,9 +248,23 @@ export class Player extends EventTarget {
 
   // Asks the audio thread how it is.
   report() {
+    return this.ask("report");
+  }
+
+  // The next seconds of what is heard, before the level: two channels.
+  async record(seconds) {
+    this.node.port.postMessage({ type: "record", frames: Math.round(seconds * this.context.sampleRate) });
+    for (;;) {
+      const { tracks } = await this.ask("recorded");
+      if (tracks) return tracks;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+
+  ask(type) {
     if (!this.node) return Promise.resolve(null);
     const id = (this.asked += 1);
-    this.node.port.postMessage({ type: "report", id });
+    this.node.port.postMessage({ type, id });
     return new Promise((resolve) => this.answers.set(id, resolve));
   }
 

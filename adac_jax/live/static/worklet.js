@@ -13,7 +13,7 @@ class Live extends AudioWorkletProcessor {
   }
 
   process(inputs, outputs) {
-    this.engine.process(inputs[0], outputs[0]);
+    this.engine.process(inputs[0], outputs[0], currentFrame);
     return true;
   }
 }
