@@ -109,7 +109,7 @@ def t60(library: Library, rate: float, seconds: float, centres: Any, decay: floa
         edges = [centre / 2**0.5, centre * 2**0.5]
         sos = signal.butter(4, edges, "bandpass", fs=rate, output="sos")
         # Backwards, so that the filter's own decay comes before; the sum of all lines' energies.
-        energy = (signal.sosfilt(sos, y[::-1], axis=0) ** 2).sum(1)
+        energy = (signal.sosfilt(sos, y[::-1], axis=0) ** 2).sum(1)  # type: ignore[operator]
         level = 10 * np.log10(np.cumsum(energy)[::-1])
         level = level - level[0]
         first, last = np.argmax(level < -5), np.argmax(level < -35)

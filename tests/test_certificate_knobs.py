@@ -55,7 +55,7 @@ def test_twice_the_decay_time_is_half_the_margin():
     """The bound is that of the longest decay, to the rounding of coefficients to single."""
     before = adac_jax.certify(small())
     after = adac_jax.certify(with_controls(small(), ["decay"]))
-    assert after.margin_db == pytest.approx(before.margin_db / 2, rel=2e-3)
+    assert after.margin_db == pytest.approx(before.margin_db / 2, rel=2e-3)  # type: ignore[operator]
     assert loop(after)[0].decay_seconds == pytest.approx(2 * 0.5, rel=0.03)
 
 
@@ -94,9 +94,9 @@ def blended(both: bool, own: float = 1.0):
             v = delay(u, 30)
             if both:
                 turned = jnp.sin(angle) * sosfilt(ALLPASS, jnp.sin(angle) * v)
-                mixed = turned + own * jnp.cos(angle) * (jnp.cos(angle) * v)
+                mixed = turned + own * jnp.cos(angle) * (jnp.cos(angle) * v)  # type: ignore[operator]
             else:
-                mixed = (1 - w) * v + w * sosfilt(ALLPASS, v)
+                mixed = (1 - w) * v + w * sosfilt(ALLPASS, v)  # type: ignore[operator]
             return 0.999 * mixed
 
         return feedback(back, x)

@@ -7,7 +7,7 @@ import numpy as np
 from ir.certificate import filters
 from ir.certificate.domain import failure
 from ir.certificate.forms import Context, Form, Mode, UnprovenError, exactly, interval
-from ir.certificate.intervals import INT
+from ir.certificate.intervals import whole
 from ir.certificate.prove import Prover, name_of
 from ir.certificate.rules import cascades_of, evaluate, rationals_of
 from ir.certificate.verdict import VERDICTS, Certificate, LoopProof, Verdict
@@ -74,8 +74,7 @@ def _form(program: Program, k: int, forms: dict[int, Form], tolerance: float) ->
 
 
 def _input(node: Node) -> Form:
-    low, high = {"real": (-1.0, 1.0), "int": INT, "bool": (0.0, 1.0)}[node.type.kind]
-    return interval((np.full(node.shape, low), np.full(node.shape, high)))
+    return interval(whole(node.type, (-1.0, 1.0)))
 
 
 def _undefined(graph: Graph, sequence: list[int], forms: dict[int, Form]) -> list[LoopProof]:
@@ -97,9 +96,9 @@ def _recursion(graph: Graph, k: int, forms: dict[int, Form]) -> list[LoopProof]:
     """A recursive filter is a loop of its own: its poles."""
     node = graph.nodes[k]
     if node.op == "sos":
-        each = cascades_of(node, forms[node.inputs[1]].c[0])
+        each = cascades_of(forms[node.inputs[1]].c[0])
     elif node.op == "iir":
-        each = rationals_of(node, *(forms[s].c[0] for s in node.inputs[1:3]))
+        each = rationals_of(*(forms[s].c[0] for s in node.inputs[1:3]))
     else:
         return []
     denominators = [a for _, section in each for a in section]

@@ -224,13 +224,11 @@ class Mode:
     Attributes:
         intervals: Factors of known range as ranges of c; else as atoms, one a channel.
         saturating: What is bounded whatever comes (tanh, clip) as a bounded signal of its own.
-        centred: Gains as their middle and a deviation; else as their largest absolute value.
         tolerance: By how much a multiplier may be off, relatively: its precision.
     """
 
     intervals: bool = False
     saturating: bool = False
-    centred: bool = False
     tolerance: float = 0.0
 
 
@@ -292,8 +290,7 @@ class Context:
             c = inner.c * middle
             r = inner.r * (np.abs(middle) + half) + np.abs(inner.c) * half + EPS * np.abs(c)
             return add(Form(c, r), base)
-        # What stands still, and of what moves the middle if wanted.
-        still = np.where(moving, 0.5 * (low + high) if self.mode.centred else 0.0, low)
+        still = np.where(moving, 0.0, low)
         still = np.where(loops, still, 0.0)
         size = np.maximum(high - still, still - low) * (1 + 2 * EPS)
         inner = x.without_base()

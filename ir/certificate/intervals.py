@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ir.graph import Node
+from ir.graph import Node, Type
 from ir.interpreter import per_sample
 
 Interval = tuple[np.ndarray, np.ndarray]
@@ -25,6 +25,12 @@ DOMAINS = {
     "sqrt": (0, np.inf), "rsqrt": (0, np.inf), "log": (0, np.inf), "log1p": (-1, np.inf),
     "asin": (-1, 1), "acos": (-1, 1), "acosh": (1, np.inf), "atanh": (-1, 1),
 }  # fmt: skip
+
+
+def whole(type_: Type, real: tuple[float, float] = (-np.inf, np.inf)) -> Interval:
+    """All values that a signal of a type may have, those of real ones within `real`."""
+    low, high = {"real": real, "int": INT, "bool": (0.0, 1.0)}[type_.kind]
+    return np.full(type_.shape, low), np.full(type_.shape, high)
 
 
 def outward(low: np.ndarray, high: np.ndarray) -> Interval:

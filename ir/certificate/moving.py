@@ -33,6 +33,7 @@ from ir.certificate.small_gain import (
 )
 from ir.certificate.system import System, build, energy_gains, lane_gains, peak_gains
 from ir.graph import Graph, Node
+from ir.linearity import LINEAR
 from ir.ops import OPS
 
 MOST = 4
@@ -40,6 +41,8 @@ MOST = 4
 BOXES = 400
 EFFORT = 40_000
 """Nodes that may be looked at, over all boxes: a large loop gets few."""
+MOVABLE = LINEAR | {"variable_delay"}
+"""What is linear in the signals of a loop."""
 FEWEST = 100
 """With fewer boxes there is no point in beginning."""
 
@@ -251,12 +254,6 @@ def _names(system: System) -> list[tuple[str, int, int]]:
     return [(atom.kind, atom.node, atom.channel) for atom in system.atoms]
 
 
-LINEAR = frozenset(
-    ("add", "sub", "neg", "sum", "reshape", "transpose", "broadcast", "slice", "take",
-     "concatenate", "delay", "variable_delay", "fir", "iir", "sos")
-)  # fmt: skip
-
-
 def is_affine(loop: Family) -> bool:
     """Whether every coefficient of the loop is affine in each θ by itself.
 
@@ -272,7 +269,7 @@ def is_affine(loop: Family) -> bool:
             continue
         once = node.op in ("mul", "einsum") and len(heard) == 1
         once = once or (node.op == "div" and heard == [node.inputs[0]])
-        if node.op not in LINEAR and not once:
+        if node.op not in MOVABLE and not once:
             return False
         moving.add(k)
     scaled: set[int] = set()  # signals of the loop that θ has multiplied since the last delay
@@ -291,7 +288,7 @@ def is_affine(loop: Family) -> bool:
         elif by and node.op not in ("add", "sub"):
             return False
         elif held:
-            if node.op not in LINEAR or node.op in ("fir", "iir", "sos"):
+            if node.op not in MOVABLE or node.op in ("fir", "iir", "sos"):
                 return False
             scaled.add(k)
     return True

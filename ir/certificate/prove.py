@@ -11,7 +11,7 @@ from ir.certificate import exact, filters, moving
 from ir.certificate.bounds import Bounds, by_energy, by_peaks, by_poles
 from ir.certificate.domain import failure
 from ir.certificate.forms import Context, Form, Mode, UnprovenError, enclosing, interval
-from ir.certificate.intervals import INT, Interval
+from ir.certificate.intervals import Interval, whole
 from ir.certificate.region import Region
 from ir.certificate.regions import regions_of
 from ir.certificate.rules import STAIRS, evaluate
@@ -19,11 +19,16 @@ from ir.certificate.system import System, build
 from ir.certificate.verdict import LoopProof
 from ir.cycles import label
 from ir.graph import Graph, Node
+from ir.linearity import LINEAR
 
 WIDENINGS = ((1.5, 12), (1.05, 40), (1.004, 120))
 """By how much a range that signals are assumed to stay in is widened, and how often at most."""
 LOSSLESS = 2.0**-46
 """How far from one, for each lane, a gain may be and still count as one."""
+
+
+FOR_EVER = "bounded, though it may sound for ever"
+"""Of loops whose signals are bounded but need not fade."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +62,7 @@ BOUNDED = frozenset(
      "max", "min", "exp", "exp2", "sqrt", "integer_pow", "sign", "cosh")
 )  # fmt: skip
 """Functions that may be bounded whatever enters them, alone or with others."""
-MOVES = frozenset(
-    ("reshape", "transpose", "broadcast", "slice", "take", "concatenate", "add", "sub", "neg",
-     "sum", "einsum", "delay", "fir", "iir", "sos")
-)  # fmt: skip
+MOVES = LINEAR | {"einsum"}
 """What is linear in its signals, so that a channel without a loop in it is none by structure."""
 
 
@@ -116,12 +118,8 @@ class _Attempt:
             return None
 
     def _counter(self) -> Found:
-        ranges = {}
-        for k in self.group:
-            node = self.graph.nodes[k]
-            low, high = INT if node.type.kind == "int" else (0.0, 1.0)
-            ranges[k] = np.full(node.shape, low), np.full(node.shape, high)
-        return Found(self._proof("stable", "integers of 32 bits, which wrap"), ranges)
+        proof = self._proof("stable", "integers of 32 bits, which wrap")
+        return Found(proof, self._unbounded())
 
     def _in_motion(self) -> Found | None:
         """Coefficients that are functions of a few numbers, which may move as they like."""
@@ -201,9 +199,7 @@ class _Attempt:
                 self.stopped = self._undefined(ranges)
                 if self.stopped is not None:
                     return None
-                proof = self._proof(
-                    "stable", "saturation", reason="bounded, though it may sound for ever"
-                )
+                proof = self._proof("stable", "saturation", reason=FOR_EVER)
                 return Found(proof, ranges)
         return None
 
@@ -330,7 +326,7 @@ class _Attempt:
 
     def _cut(self, system: System) -> str:
         """Why a bounded loop need not fade: part of what goes round is not in its gain."""
-        why = "bounded, though it may sound for ever"
+        why = FOR_EVER
         kinds = {k: self.graph.nodes[k].type.kind for k in self.group}
         heard: set[int] = set()
         for k in self.sequence:
@@ -411,12 +407,7 @@ class _Attempt:
         return node.op == "delay" and len(node.inputs) == 2
 
     def _unbounded(self) -> dict[int, Interval]:
-        found = {}
-        for k in self.group:
-            node = self.graph.nodes[k]
-            low, high = {"real": (-np.inf, np.inf), "int": INT, "bool": (0.0, 1.0)}[node.type.kind]
-            found[k] = np.full(node.shape, low), np.full(node.shape, high)
-        return found
+        return {k: whole(self.graph.nodes[k].type) for k in self.group}
 
 
 PASSES = 4
@@ -431,12 +422,7 @@ def static_ranges(
     Delays return anything at first; what functions make of that (a tanh lies within ±1) bounds what
     enters the delays, and so what they return. Each pass is true by itself, so it may stop early.
     """
-    whole = {"real": (-np.inf, np.inf), "int": INT, "bool": (0.0, 1.0)}
-    known: dict[int, Interval] = {}
-    for k in sequence:
-        node = graph.nodes[k]
-        low, high = whole[node.type.kind]
-        known[k] = np.full(node.shape, low), np.full(node.shape, high)
+    known = {k: whole(graph.nodes[k].type) for k in sequence}
     members = set(sequence)
     for _ in range(PASSES):
         context = Context(graph, Mode(), outside=outside)

@@ -144,9 +144,7 @@ class Reads:
             return _Tap(weight, read.inputs[0], read.inputs[1], frozenset((k, delay)))
         return None
 
-    def _sum(
-        self, k: int, size: int, alike: bool = False
-    ) -> tuple[int, tuple[int, ...]]:
+    def _sum(self, k: int, size: int, alike: bool = False) -> tuple[int, tuple[int, ...]]:
         """A node, and what whole number is added to it in each channel, or `alike` in all."""
         shift = np.zeros(size, np.int64)
         while True:

@@ -213,7 +213,7 @@ class _Finder:
             total = one
             for _, each in gains:
                 total = [times(a, b) for a, b in zip(total, each, strict=True)]
-            signed = [{m: sign * c for m, c in p.items()} for p in total]
+            signed: list[Polynomial] = [{m: sign * c for m, c in p.items()} for p in total]
             return _Branch(signed, None, np.ones(size), np.ones(size))
         first, last = path[0][0], path[-1][0]
         outer, inner, between = one, one, np.ones(size)
@@ -252,12 +252,12 @@ class _Finder:
             node = self.graph.nodes[k]
             c = [self.outside[s].c[0] for s in node.inputs[1:]]
             if node.op == "sos":
-                found.append(("sections", cascades_of(node, c[0])))
+                found.append(("sections", cascades_of(c[0])))
             elif node.op == "iir":
                 kind = "sections" if len(c[0]) <= 3 else "rational"
-                found.append((kind, rationals_of(node, c[0], c[1])))
+                found.append((kind, rationals_of(c[0], c[1])))
             else:
-                found.append(("taps", taps_of(node, c[0])))
+                found.append(("taps", taps_of(c[0])))
         return found
 
     def _inside(self, k: int, source: int, chains: Sequence[_Chain]) -> frozenset[int] | None:

@@ -656,37 +656,37 @@ def _variable_delay(ctx: Context, k: int, node: Node, x: Form | None, lengths: F
 
 @rule("fir")
 def _fir(ctx: Context, k: int, node: Node, x: Form, taps: Form) -> Form:
-    return _filtered(ctx, k, node, "taps", x, taps_of(node, taps.c[0]))
+    return _filtered(ctx, k, node, "taps", x, taps_of(taps.c[0]))
 
 
 @rule("iir")
 def _iir(ctx: Context, k: int, node: Node, x: Form, b: Form, a: Form, *state: Form) -> Form:
     kind = "sections" if len(b.c[0]) <= 3 else "rational"
-    return _filtered(ctx, k, node, kind, x, rationals_of(node, b.c[0], a.c[0]), *state)
+    return _filtered(ctx, k, node, kind, x, rationals_of(b.c[0], a.c[0]), *state)
 
 
 @rule("sos")
 def _sos(ctx: Context, k: int, node: Node, x: Form, sos: Form, *state: Form) -> Form:
-    return _filtered(ctx, k, node, "sections", x, cascades_of(node, sos.c[0]), *state)
+    return _filtered(ctx, k, node, "sections", x, cascades_of(sos.c[0]), *state)
 
 
 Filter = tuple[np.ndarray, np.ndarray]
 """Numerators and denominators (sections, terms) of one channel's cascade."""
 
 
-def taps_of(node: Node, taps: np.ndarray) -> list[Filter]:
+def taps_of(taps: np.ndarray) -> list[Filter]:
     """Each channel's FIR."""
     flat = taps.reshape(len(taps), -1)
     return [(flat[None, :, i], np.ones((1, 1))) for i in range(flat.shape[1])]
 
 
-def rationals_of(node: Node, b: np.ndarray, a: np.ndarray) -> list[Filter]:
+def rationals_of(b: np.ndarray, a: np.ndarray) -> list[Filter]:
     """Each channel's numerator and denominator."""
     b, a = b.reshape(len(b), -1), a.reshape(len(a), -1)
     return [(b[None, :, i], a[None, :, i]) for i in range(b.shape[1])]
 
 
-def cascades_of(node: Node, sos: np.ndarray) -> list[Filter]:
+def cascades_of(sos: np.ndarray) -> list[Filter]:
     """Each channel's sections."""
     flat = sos.reshape(len(sos), 6, -1)
     return [(flat[:, :3, i], flat[:, 3:, i]) for i in range(flat.shape[2])]
