@@ -55,13 +55,34 @@ def build(
     source.mkdir()
     for name, text in sources(metadata, forms).items():
         (source / name).write_text(text, "utf-8")
-    work = folder / "work"
+    cores = [metadata.prefix, *(metadata.form_name(form.rate) for form in forms)]
+    stage(f"compiling the plugin's {len(forms)} forms")
+    return compile_all(metadata, cores, formats, folder, tools)
+
+
+def compile_all(
+    metadata: Metadata,
+    cores: Sequence[str],
+    formats: Sequence[str],
+    folder: Path,
+    tools: Tools,
+    libraries: Sequence[str] = (),
+) -> dict[str, Path]:
+    """Compiles sources that are in `folder/source`; see `build`.
+
+    Args:
+        metadata: Of the plugin.
+        cores: C files, without `.c`, that all formats share; the first is the interface.
+        formats: Of `FORMATS`.
+        folder: Where a folder for each format is made.
+        tools: As `find_tools` found them for these formats.
+        libraries: What is linked with them.
+    """
+    source, work = folder / "source", folder / "work"
     work.mkdir()
     p = metadata.prefix
-    cores = [p, *(metadata.form_name(form.rate) for form in forms)]
-    stage(f"compiling the plugin's {len(forms)} forms")
     jobs = {work / f"{name}.o": [tools.cc, "-std=c11", *FLAGS, f"{name}.c"] for name in cores}
-    exported = [tools.cc, "-std=c11", *FLAGS, f"-D{p.upper()}_EXPORT", f"{p}.c"]
+    exported = [tools.cc, "-std=c11", *FLAGS, f"-D{p.upper()}_EXPORT", f"{cores[0]}.c"]
     jobs[work / "exported.o"] = exported
     if "lv2" in formats:
         jobs[work / "lv2.o"] = [tools.cc, "-std=c11", "-O2", f"{p}_lv2.c"]
@@ -81,27 +102,31 @@ def build(
     objects = [work / f"{name}.o" for name in cores]
     made = {}
     for name in dict.fromkeys(("c", *formats)):
-        made[name] = _LINKERS[name](metadata, folder, objects, tools)
+        made[name] = _LINKERS[name](metadata, folder, objects, tools, libraries)
     shutil.rmtree(work)
     return made
 
 
-def _c(metadata: Metadata, folder: Path, objects: list[Path], tools: Tools) -> Path:
+def _c(
+    metadata: Metadata, folder: Path, objects: list[Path], tools: Tools, libraries: Sequence[str]
+) -> Path:
     p = metadata.prefix
     target = folder / "c" / f"lib{p}.so"
     target.parent.mkdir()
     own = [folder / "work" / "exported.o", *objects[1:]]
-    _link(tools.cc, target, own)
+    _link(tools.cc, target, own, *libraries)
     header = (folder / "source" / f"{p}.h").read_text("utf-8")
     (target.parent / f"{p}.h").write_text(header, "utf-8")
     return target
 
 
-def _lv2(metadata: Metadata, folder: Path, objects: list[Path], tools: Tools) -> Path:
+def _lv2(
+    metadata: Metadata, folder: Path, objects: list[Path], tools: Tools, libraries: Sequence[str]
+) -> Path:
     p = metadata.prefix
     bundle = folder / "lv2" / f"{p}.lv2"
     bundle.mkdir(parents=True)
-    _link(tools.cc, bundle / f"{p}.so", [folder / "work" / "lv2.o", *objects])
+    _link(tools.cc, bundle / f"{p}.so", [folder / "work" / "lv2.o", *objects], *libraries)
     source = folder / "source"
     manifest = (source / "manifest.ttl.in").read_text("utf-8").replace("@library@", f"{p}.so")
     (bundle / "manifest.ttl").write_text(manifest, "utf-8")
@@ -111,14 +136,18 @@ def _lv2(metadata: Metadata, folder: Path, objects: list[Path], tools: Tools) ->
     return bundle
 
 
-def _clap(metadata: Metadata, folder: Path, objects: list[Path], tools: Tools) -> Path:
+def _clap(
+    metadata: Metadata, folder: Path, objects: list[Path], tools: Tools, libraries: Sequence[str]
+) -> Path:
     target = folder / "clap" / f"{metadata.prefix}.clap"
     target.parent.mkdir()
-    _link(tools.cc, target, [folder / "work" / "clap.o", *objects])
+    _link(tools.cc, target, [folder / "work" / "clap.o", *objects], *libraries)
     return target
 
 
-def _vst3(metadata: Metadata, folder: Path, objects: list[Path], tools: Tools) -> Path:
+def _vst3(
+    metadata: Metadata, folder: Path, objects: list[Path], tools: Tools, libraries: Sequence[str]
+) -> Path:
     p = metadata.prefix
     bundle = folder / "vst3" / f"{p}.vst3"
     binary = bundle / "Contents" / f"{platform.machine()}-linux" / f"{p}.so"

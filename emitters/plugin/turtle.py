@@ -15,7 +15,9 @@ PREFIXES = {
     "lv2": "http://lv2plug.in/ns/lv2core#",
     "pprops": "http://lv2plug.in/ns/ext/port-props#",
     "pset": "http://lv2plug.in/ns/ext/presets#",
+    "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
     "rdfs": "http://www.w3.org/2000/01/rdf-schema#",
+    "state": "http://lv2plug.in/ns/ext/state#",
     "units": "http://lv2plug.in/ns/extensions/units#",
     "urid": "http://lv2plug.in/ns/ext/urid#",
 }
@@ -73,8 +75,21 @@ def manifest(metadata: Metadata) -> str:
     return "\n".join((*lines, ""))
 
 
-def plugin(metadata: Metadata, forms: Sequence[Form]) -> str:
-    """`NAME.ttl`: the plugin and its ports, in the order of the C source."""
+def plugin(
+    metadata: Metadata,
+    forms: Sequence[Form],
+    more: Sequence[list[str]] = (),
+    *,
+    has_state: bool = False,
+) -> str:
+    """`NAME.ttl`: the plugin and its ports, in the order of the C source.
+
+    Args:
+        metadata: Of the plugin.
+        forms: Its forms.
+        more: Ports that follow all others, but for their indices.
+        has_state: Whether it keeps more than its ports.
+    """
     major, minor, patch = metadata.version
     kind = KINDS[metadata.kind].lv2
     classes = "lv2:Plugin" if kind == "Plugin" else f"lv2:Plugin , lv2:{kind}"
@@ -84,8 +99,10 @@ def plugin(metadata: Metadata, forms: Sequence[Form]) -> str:
     ports += [_knob(knob) for knob in metadata.parameters]
     if any(form.latency for form in forms):
         ports.append(_latency(max(form.latency for form in forms)))
+    ports += more
+    others = ("rdf", "state") if has_state else ()
     lines = [
-        *_prefixes("doap", "foaf", "log", "lv2", "pprops", "rdfs", "units", "urid"),
+        *_prefixes("doap", "foaf", "log", "lv2", "pprops", "rdfs", "units", "urid", *others),
         f"<{metadata.uri}>",
         f"    a {classes} ;",
         f"    doap:name {text(metadata.name)} ;",
@@ -99,6 +116,7 @@ def plugin(metadata: Metadata, forms: Sequence[Form]) -> str:
         f"    lv2:minorVersion {2 * major} ;",
         f"    lv2:microVersion {2 * (minor * 256 + patch)} ;",
         "    lv2:optionalFeature lv2:hardRTCapable , urid:map , log:log ;",
+        *(["    lv2:extensionData state:interface ;"] if has_state else []),
         "    lv2:port",
     ]
     for k, (head, *rest) in enumerate(ports):

@@ -16,6 +16,11 @@
 #define DISTRHO_PLUGIN_NUM_OUTPUTS @P@_OUTPUTS
 #define DISTRHO_PLUGIN_WANT_LATENCY @P@_HAS_LATENCY
 #define DISTRHO_PLUGIN_WANT_PROGRAMS 0
+#ifdef @P@_STATUS
+#define DISTRHO_PLUGIN_WANT_STATE 1
+#define DISTRHO_PLUGIN_WANT_FULL_STATE 1
+#else
 #define DISTRHO_PLUGIN_WANT_STATE 0 /* but for the knobs, which DPF keeps by itself */
+#endif
 
 #endif

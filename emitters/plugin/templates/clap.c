@@ -28,6 +28,7 @@ typedef struct {
     const clap_host_t *host;
     @p@_plugin *model;
     double rate;
+    double told; /* of the status */
 } instance;
 
 static instance *of(const clap_plugin_t *plugin) { return (instance *)plugin->plugin_data; }
@@ -58,6 +59,16 @@ static uint32_t index_of(clap_id id)
     return UINT32_MAX;
 }
 
+/* A parameter that the plugin itself moves. */
+static int is_status(uint32_t index)
+{
+#ifdef @P@_STATUS
+    return index == @P@_STATUS;
+#else
+    return (void)index, 0;
+#endif
+}
+
 static uint32_t CLAP_ABI params_count(const clap_plugin_t *plugin)
 {
     (void)plugin;
@@ -73,7 +84,8 @@ static bool CLAP_ABI params_get_info(const clap_plugin_t *plugin, uint32_t index
         return false;
     memset(info, 0, sizeof *info);
     info->id = knob->id;
-    info->flags = CLAP_PARAM_IS_AUTOMATABLE;
+    info->flags = is_status(index) ? CLAP_PARAM_IS_READONLY | CLAP_PARAM_IS_STEPPED
+                                   : CLAP_PARAM_IS_AUTOMATABLE;
     snprintf(info->name, sizeof info->name, "%s", knob->name);
     info->min_value = knob->logarithmic ? 0.0 : knob->minimum;
     info->max_value = knob->logarithmic ? 1.0 : knob->maximum;
@@ -98,6 +110,12 @@ static bool CLAP_ABI params_value_to_text(const clap_plugin_t *plugin, clap_id i
     (void)plugin;
     if (knob == NULL)
         return false;
+#ifdef @P@_STATUS
+    if (is_status(i) && value >= 0 && value <= knob->maximum) {
+        snprintf(display, size, "%d: %s", (int)value, @p@_saying((int)value));
+        return true;
+    }
+#endif
     snprintf(display, size, knob->unit[0] ? "%.6g %s" : "%.6g", plain(knob, value), knob->unit);
     return true;
 }
@@ -184,30 +202,36 @@ static const tail_extension tail = {tail_get};
 
 static bool CLAP_ABI state_save(const clap_plugin_t *plugin, const clap_ostream_t *stream)
 {
-    unsigned char bytes[LONGEST_STATE];
-    size_t size = @p@_state_save(of(plugin)->model, bytes, sizeof bytes), done = 0;
+    size_t room = @p@_state_size(), size, done = 0;
+    unsigned char *bytes = (unsigned char *)malloc(room);
+    if (bytes == NULL)
+        return false;
+    size = @p@_state_save(of(plugin)->model, bytes, room);
     while (done < size) {
         int64_t count = stream->write(stream, bytes + done, size - done);
         if (count <= 0)
-            return false;
+            break;
         done += (size_t)count;
     }
-    return true;
+    free(bytes);
+    return done == size;
 }
 
 static bool CLAP_ABI state_load(const clap_plugin_t *plugin, const clap_istream_t *stream)
 {
-    unsigned char bytes[LONGEST_STATE];
-    size_t size = 0;
-    while (size < sizeof bytes) {
-        int64_t count = stream->read(stream, bytes + size, sizeof bytes - size);
-        if (count < 0)
-            return false;
-        if (count == 0)
-            break;
+    /* Of another version of the plugin, it may be longer. */
+    size_t room = @p@_state_size() + LONGEST_STATE, size = 0;
+    unsigned char *bytes = (unsigned char *)malloc(room);
+    int64_t count = 1;
+    bool done = false;
+    if (bytes == NULL)
+        return false;
+    while (size < room && (count = stream->read(stream, bytes + size, room - size)) > 0)
         size += (size_t)count;
-    }
-    return @p@_state_load(of(plugin)->model, bytes, size) == @P@_OK;
+    if (count >= 0)
+        done = @p@_state_load(of(plugin)->model, bytes, size) == @P@_OK;
+    free(bytes);
+    return done;
 }
 
 static const clap_plugin_state_t state = {state_save, state_load};
@@ -246,6 +270,27 @@ static void CLAP_ABI stop_processing(const clap_plugin_t *plugin) { (void)plugin
 static void CLAP_ABI reset(const clap_plugin_t *plugin) { @p@_reset(of(plugin)->model); }
 static void CLAP_ABI on_main_thread(const clap_plugin_t *plugin) { (void)plugin; }
 
+static void tell_status(instance *self, const clap_output_events_t *events)
+{
+#ifdef @P@_STATUS
+    clap_event_param_value_t event;
+    double status = @p@_get(self->model, @P@_STATUS);
+    if (status == self->told || events == NULL)
+        return;
+    memset(&event, 0, sizeof event);
+    event.header.size = sizeof event;
+    event.header.space_id = CLAP_CORE_EVENT_SPACE_ID;
+    event.header.type = CLAP_EVENT_PARAM_VALUE;
+    event.param_id = @p@_parameters[@P@_STATUS].id;
+    event.note_id = event.port_index = event.channel = event.key = -1;
+    event.value = status;
+    if (events->try_push(events, &event.header))
+        self->told = status;
+#else
+    (void)self, (void)events;
+#endif
+}
+
 static clap_process_status CLAP_ABI process(const clap_plugin_t *plugin,
                                             const clap_process_t *block)
 {
@@ -281,6 +326,7 @@ static clap_process_status CLAP_ABI process(const clap_plugin_t *plugin,
         start = end;
     } while (start < block->frames_count);
     block->audio_outputs[0].constant_mask = 0;
+    tell_status(self, block->out_events);
     return @p@_tail(self->model) < 0 ? CLAP_PROCESS_CONTINUE : CLAP_PROCESS_TAIL;
 }
 

@@ -7,8 +7,11 @@
 #include <cstring>
 #include <locale>
 #include <sstream>
+#include <string>
+#include <vector>
 
 #include "@p@.h"
+#include "@p@_tables.h"
 
 START_NAMESPACE_DISTRHO
 
@@ -16,7 +19,7 @@ class Model : public Plugin
 {
 public:
     Model()
-        : Plugin(@P@_PARAMETERS, 0, 0), // presets are files: as programs they would be a parameter
+        : Plugin(@P@_PARAMETERS, 0, DISTRHO_PLUGIN_WANT_STATE), // presets are files: as programs they would be a parameter
           fModel(@p@_create())
     {
         sampleRateChanged(getSampleRate());
@@ -53,7 +56,53 @@ protected:
         parameter.ranges.min = static_cast<float>(knob->minimum);
         parameter.ranges.max = static_cast<float>(knob->maximum);
         parameter.ranges.def = static_cast<float>(knob->initial);
+#ifdef @P@_STATUS
+        if (index == @P@_STATUS)
+            showStatus(parameter);
+#endif
     }
+
+#ifdef @P@_STATUS
+    static void showStatus(Parameter& parameter)
+    {
+        const uint8_t count = static_cast<uint8_t>(parameter.ranges.max) + 1;
+        parameter.hints = kParameterIsOutput | kParameterIsInteger;
+        parameter.enumValues.count = count;
+        parameter.enumValues.restrictedMode = true;
+        parameter.enumValues.values = new ParameterEnumerationValue[count];
+        for (uint8_t i = 0; i < count; ++i)
+        {
+            parameter.enumValues.values[i].value = i;
+            parameter.enumValues.values[i].label = @p@_saying(i);
+        }
+    }
+
+    // What there is beside the knobs, as text.
+    void initState(uint32_t, State& state) override { state.key = "model"; }
+
+    String getState(const char*) const override
+    {
+        std::vector<unsigned char> bytes(@p@_state_size());
+        const size_t size = @p@_state_save(fModel, bytes.data(), bytes.size());
+        std::string text;
+        text.reserve(2 * size);
+        for (size_t i = 0; i < size; ++i)
+        {
+            text += "0123456789abcdef"[bytes[i] >> 4];
+            text += "0123456789abcdef"[bytes[i] & 15];
+        }
+        return String(text.c_str());
+    }
+
+    void setState(const char*, const char* value) override
+    {
+        std::vector<unsigned char> bytes;
+        const auto digit = [](char c) { return c >= 'a' ? c - 'a' + 10 : c - '0'; };
+        for (; value[0] != 0 && value[1] != 0; value += 2)
+            bytes.push_back(static_cast<unsigned char>(digit(value[0]) * 16 + digit(value[1])));
+        @p@_state_load(fModel, bytes.data(), bytes.size());
+    }
+#endif
 
     float getParameterValue(uint32_t index) const override
     {
@@ -107,6 +156,9 @@ Plugin* createPlugin() { return new Model(); }
 static uint32_t tailSamples(double rate)
 {
     double longest = 0.0;
+#ifdef @P@_STATUS
+    return 4294967295u;
+#endif
     for (uint32_t i = 0; i < @P@_FORMS; ++i)
         if (std::abs(@p@_rate(i) - rate) < 0.5)
             longest = @p@_tails[i];
