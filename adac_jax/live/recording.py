@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,20 @@ from adac_jax.audio import Sink, fit_channels
 from adac_jax.errors import AdacError
 from adac_jax.live.player import Player
 from adac_jax.live.wire import Form
+
+
+def sound(x: Any, inputs: int) -> np.ndarray:
+    """A sound with as many channels as a model has inputs.
+
+    Raises:
+        AdacError: it is none, or its channels do not fit.
+    """
+    found = np.asarray(x)
+    if found.ndim != 2 or not found.size or not np.all(np.isfinite(found)):
+        raise AdacError(
+            f"The sound (shape {found.shape}) must be (time, channels), of finite numbers."
+        )
+    return fit_channels(found, inputs)
 
 
 class Recording:
@@ -29,17 +44,10 @@ class Recording:
         AdacError: see `Session.record`.
     """
 
-    def __init__(
-        self, path: Path, form: Form, values: np.ndarray, x: np.ndarray, seconds: float
-    ) -> None:
-        if x.ndim != 2 or not len(x) or not np.all(np.isfinite(x)):
-            raise AdacError(
-                f"The sound to record with (shape {x.shape}) must be (time, channels), of finite "
-                "numbers."
-            )
+    def __init__(self, path: Path, form: Form, values: np.ndarray, x: Any, seconds: float) -> None:
         if not (math.isfinite(seconds) and seconds > 0):
             raise AdacError(f"`seconds` (={seconds!r}) must be positive.")
-        self._x = fit_channels(x, form.inputs)
+        self._x = sound(x, form.inputs)
         self._length = max(1, round(seconds * form.sample_rate))
         self._at = 0
         self._path = path
@@ -68,4 +76,4 @@ class Recording:
             os.replace(self._part, self._path)
 
 
-__all__ = ["Recording"]
+__all__ = ["Recording", "sound"]

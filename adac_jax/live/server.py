@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from adac_jax.errors import AdacError, IRError
 from adac_jax.live.events import first_event, form_json, news_event
+from adac_jax.live.files import step_file
 from adac_jax.live.wasm import Wasm, to_wasm
-from emitters import faust
-from ir import dumps
 
 if TYPE_CHECKING:
     from adac_jax.live.session import Session
@@ -220,19 +219,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not suffix:
             self._send(HTTPStatus.OK, session.step(number).pack(), "application/octet-stream")
             return
-        program = session.program(number)
-        kept = session.step(number).number
-        stem = re.sub(r"[^\w.-]+", "_", program.graph.name, flags=re.ASCII).strip("._-") or "model"
-        name = f"{stem}-step-{kept}"
-        if suffix == "dsp":
-            text = f"// {stem}, after {kept} updates\n{faust.emit(program)}"
-            self._send(HTTPStatus.OK, text.encode(), name=f"{name}.dsp")
-        elif suffix == "ir.json":
-            self._send(
-                HTTPStatus.OK, dumps(program).encode(), "application/json", f"{name}.ir.json"
-            )
-        else:
-            raise AdacError("There is nothing here.")
+        name, text = step_file(session, number, suffix)
+        kind = "application/json" if suffix == "ir.json" else "text/plain; charset=utf-8"
+        self._send(HTTPStatus.OK, text.encode(), kind, name)
 
     def _file(self, name: str) -> None:
         suffix = name[name.rfind(".") :]

@@ -14,16 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from adac_jax.audio import fit_channels
 from adac_jax.errors import AdacError, IRError
 from adac_jax.host import HostError
 from adac_jax.live.evaluation import Evaluator, Snapshot, Topology
+from adac_jax.live.feed import Feed
 from adac_jax.live.history import History, Moment
 from adac_jax.live.listener import Listener
 from adac_jax.live.player import Voice
-from adac_jax.live.recording import Recording
+from adac_jax.live.recording import Recording, sound
 from adac_jax.live.wire import Form, Step, form_of
 from ir import Program
+from ir.knobs import settling
 
 WAITING = 64
 """Updates that wait at most; where more come, the oldest are passed over, but for their losses. JAX
@@ -45,6 +46,7 @@ class Session:
     Attributes:
         url: Where the page is, with a token that no one else knows; "" without a page.
         problem: What went wrong with the last update, as a sentence, or "".
+        plugin: What the live plugin is told, if it is.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Session:
             raise AdacError(f"`history_megabytes` (={history_megabytes!r}) must be positive.")
         self.url = ""
         self.problem = ""
+        self.plugin: Feed | None = None
         self._evaluator = evaluator
         self._history = History(round(history_megabytes * 2**20))
         self._topologies: list[Topology] = []
@@ -220,7 +223,7 @@ class Session:
             known = {knob.name for knob in form.knobs}
             self._voice.turn({k: v for k, v in controls.items() if k in known})
             self._voice.library.reset()
-            return self._voice.process(fit_channels(np.asarray(x), form.inputs))
+            return self._voice.process(sound(x, form.inputs))
 
     def record(self, path: str | Path, x: Any, seconds: float = 0.1) -> None:
         """Writes what the training sounds like, until the session is closed.
@@ -235,9 +238,37 @@ class Session:
             AdacError: the file cannot be written, or the channels do not fit.
         """
         step = self.step()
-        recording = Recording(Path(path), self.form(step.form), step.values, np.asarray(x), seconds)
+        recording = Recording(Path(path), self.form(step.form), step.values, x, seconds)
         with self._changed:
             self._recordings.append(recording)
+
+    def widget(self) -> Any:
+        """The player for a notebook: show it in a cell before the one that trains.
+
+        Raises:
+            AdacError: the package `anywidget` is not there.
+        """
+        try:
+            from adac_jax.live.widget import LiveWidget
+        except ModuleNotFoundError as error:
+            raise AdacError(
+                f"The notebook's player needs the package {error.name!r}: "
+                "pip install 'adac_jax[live]'."
+            ) from None
+        return LiveWidget(self)
+
+    def to_plugin(self) -> None:
+        """Has the live plugin follow, in any workstation of this user: see docs/live.md.
+
+        Raises:
+            AdacError: the channel's folder is not private, or another session has it.
+        """
+        if self.plugin is not None:
+            return
+        feed = Feed(lambda number: settling(self._topologies[number].graph))
+        step = self.step()
+        feed.update(self.form(step.form), step.number, step.values)
+        self.plugin = feed
 
     def close(self) -> None:
         """Hands out what is waiting, ends the page and the recordings."""
@@ -256,6 +287,10 @@ class Session:
                 self._voice = None
         for recording in self._recordings:
             recording.close()
+        if self.plugin is not None:
+            self.plugin.close()
+            if self.plugin.problem:
+                warnings.warn(self.plugin.problem, stacklevel=2)
         if self.problem:
             warnings.warn(f"Live: {self.problem}", stacklevel=2)
 
@@ -314,6 +349,8 @@ class Session:
             self._history.add(Moment(number, topology.number, value, when, coefficients))
             self._changed.notify_all()
             recordings = list(self._recordings)
+        if self.plugin is not None:
+            self.plugin.update(self._forms[topology.number], number, values)
         for recording in recordings:
             recording.update(self._forms[topology.number], values, self.controls)
 

@@ -19,6 +19,7 @@ def live(
     latency: Latency = 0,
     page: bool = True,
     port: int = 0,
+    plugin: bool = False,
     history_megabytes: float = MEGABYTES,
 ) -> Session:
     """Lets a model be heard while it trains.
@@ -41,10 +42,12 @@ def live(
         latency: As for `adac_jax.trace`.
         page: Whether a page is served, to this machine alone.
         port: The page's port; one that is free if 0.
+        plugin: Whether the live plugin follows, in workstations of this user.
         history_megabytes: Memory for past steps; where it is used up, every other one is forgotten.
 
     Raises:
-        RefusedError, AdacError, IRError: as `adac_jax.trace`; or the port is not free.
+        RefusedError, AdacError, IRError: as `adac_jax.trace`; or the port is not free, or the
+            plugin's folder not private.
     """
     evaluator = Evaluator(
         model,
@@ -57,12 +60,14 @@ def live(
     session = Session(
         evaluator, model if parameters is None else parameters, history_megabytes=history_megabytes
     )
-    if page:
-        from adac_jax.live.server import Server
+    try:
+        if plugin:
+            session.to_plugin()
+        if page:
+            from adac_jax.live.server import Server
 
-        try:
             session.serve(Server(session, port))
-        except BaseException:
-            session.close()
-            raise
+    except BaseException:
+        session.close()
+        raise
     return session

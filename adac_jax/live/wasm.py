@@ -51,11 +51,7 @@ def to_wasm(source: str, count: int, limit_seconds: float = LIMIT_SECONDS) -> Wa
     text = portable(source).encode()
     try:
         child = subprocess.run(
-            command,
-            input=portable(source).encode(),
-            capture_output=True,
-            timeout=limit_seconds,
-            check=False,
+            command, input=text, capture_output=True, timeout=limit_seconds, check=False
         )
     except subprocess.TimeoutExpired:
         raise AdacError(

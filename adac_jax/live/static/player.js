@@ -180,6 +180,12 @@ export class Player extends EventTarget {
     if (playing) await this.play();
   }
 
+  close() {
+    this.stop();
+    this.worker.terminate();
+    if (this.context) this.context.close();
+  }
+
   // Stops the dry sound; the model rings on.
   stop() {
     this.playing = false;

@@ -4,7 +4,9 @@ const HEAD = 40;
 
 // A step from its bytes, an ArrayBuffer or a view of one.
 export function unpack(bytes) {
-  const data = ArrayBuffer.isView(bytes) ? bytes : new Uint8Array(bytes);
+  const data = ArrayBuffer.isView(bytes)
+    ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    : new Uint8Array(bytes);
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   const magic = String.fromCharCode(...data.subarray(0, 4));
   if (magic !== "ADLV" || view.getUint32(4, true) !== 1) throw new Error("This is no step.");

@@ -113,6 +113,11 @@ export class View {
     player.addEventListener("analysis", ({ detail }) => this.analysis(detail));
   }
 
+  close() {
+    clearTimeout(this.timer);
+    this.closed = true;
+  }
+
   toggle() {
     if (this.player.playing) this.player.stop();
     else this.player.play().catch((error) => this.player.failed(error));
@@ -131,6 +136,7 @@ export class View {
       const db = report ? Math.max(-60, 20 * Math.log10(report.peak * this.player.volume + 1e-9)) : -60;
       shown = Math.max(db, shown - 3);
       meter.style.transform = `scaleX(${Math.min(1, (shown + 60) / 60)})`;
+      if (this.closed) return;
       this.timer = setTimeout(look, report ? 50 : 300);
     };
     look();
