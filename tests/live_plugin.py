@@ -39,7 +39,8 @@ class Live(Core):
     def save(self) -> bytes:
         room = self.call("state_size")
         state = c.create_string_buffer(room)
-        return state.raw[: self.call("state_save", self.handle, state, room)]
+        size = self.call("state_save", self.handle, state, room)
+        return state.raw[:size]
 
     def load(self, state: bytes) -> int:
         return self.call("state_load", self.handle, state, len(state))
