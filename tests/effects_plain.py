@@ -83,10 +83,10 @@ def phaser(x, *, stages, low, high, rate, feedback, mix, wave, spread) -> np.nda
         for t in range(len(x)):
             g = bottom * (top / bottom) ** ((1 + wavering[t]) / 2)
             a = (g - 1) / (g + 1)
+            k = np.sqrt(1 - a * a)
             v = x[t, i] + feedback * last
-            for k in range(stages):
-                u, v = v, a * v + states[k]
-                states[k] = u - a * v
+            for j in range(stages):
+                v, states[j] = a * v + k * states[j], k * v - a * states[j]
             last = v
             y[t, i] = x[t, i] + mix * v
     return y
