@@ -178,7 +178,8 @@ class Loop:
             part = largest[start : start + step]
             S = self.C * part[:, None, :]
             size = np.linalg.svd(S, compute_uv=False)[:, 0]
-            loose = np.sqrt(((self.R * part[:, None, :]) ** 2).sum((1, 2)))
+            with np.errstate(over="ignore"):
+                loose = np.sqrt(((self.R * part[:, None, :]) ** 2).sum((1, 2)))
             found[start : start + step] = size * (1 + 1e-13 * self.n) + loose
         found[bad] = np.inf
         return found
@@ -465,8 +466,9 @@ def _newton(loop: Loop, z: Any) -> complex | None:
             return z
         if slope == 0:
             return None
-        step = 1 / slope  # of log z
-        step *= min(1.0, 0.05 / abs(step))
+        with np.errstate(over="ignore", invalid="ignore"):
+            step = 1 / slope  # of log z
+            step *= min(1.0, 0.05 / abs(step))
         z = z * np.exp(-step)
         if not 0.5 < abs(z) < 4:
             return None

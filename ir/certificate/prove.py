@@ -466,7 +466,8 @@ def _within(inner: dict[int, Interval], outer: dict[int, Interval]) -> bool:
 
 
 def _widened(new: Interval, old: Interval, factor: float) -> Interval:
-    middle, half = 0.5 * (new[0] + new[1]), 0.5 * (new[1] - new[0]) * factor + 1e-9
+    with np.errstate(invalid="ignore"):
+        middle, half = 0.5 * (new[0] + new[1]), 0.5 * (new[1] - new[0]) * factor + 1e-9
     return np.minimum(middle - half, old[0]), np.maximum(middle + half, old[1])
 
 
