@@ -1,13 +1,14 @@
 // What the small hosts of the tests share: options, audio, and a guard round the audio thread.
 //
 //   HOST PLUGIN --rate HZ --inputs N --outputs N --blocks 1,37,4096 [--set NAME=VALUE]…
-//        [--turn [--late FRAMES]] [--strict] [--in-place] [--load FILE] [--save FILE]
+//        [--turn [--late FRAMES]] [--strict] [--pace] [--in-place] [--load FILE] [--save FILE]
 //        < in.f32 > out.f32
 //
 // Audio is interleaved float32. --set comes before the plugin is activated. --turn turns all knobs
 // at each block, where the format can so many frames into it. --strict: from the first block on, a call of an allocator or of a mutex ends the
 // process with a message, and the kernel ends it at any system call but write and exit (seccomp's
-// strict mode).
+// strict mode); audio has a thread of its own then, and a plugin's other threads go on. --pace: no
+// faster than real time.
 #pragma once
 
 #include <cstdint>
@@ -18,15 +19,22 @@
 #include <utility>
 #include <vector>
 
+#include <atomic>
+#include <thread>
+
+#include <dlfcn.h>
 #include <errno.h>
+#include <signal.h>
 #include <locale.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
-static bool armed = false;
+static thread_local bool armed = false;
+static int ended = -1; // how the audio thread did; negative: the kernel ended it
 
 static void forbid(const char *what)
 {
@@ -34,6 +42,7 @@ static void forbid(const char *what)
         return;
     (void)!write(2, what, strlen(what));
     (void)!write(2, " in the audio thread\n", 21);
+    ended = 9;
     syscall(SYS_exit, 9);
 }
 
@@ -59,10 +68,28 @@ void free(void *at)
     forbid("free");
     __libc_free(at);
 }
-// There is one thread, so that a lock need not hold.
-int pthread_mutex_lock(pthread_mutex_t *) noexcept { return forbid("pthread_mutex_lock"), 0; }
-int pthread_mutex_trylock(pthread_mutex_t *) noexcept { return forbid("a mutex"), 0; }
-int pthread_mutex_unlock(pthread_mutex_t *) noexcept { return forbid("a mutex"), 0; }
+using Lock = int (*)(pthread_mutex_t *);
+static Lock real_lock, real_trylock, real_unlock;
+int pthread_mutex_lock(pthread_mutex_t *at) noexcept
+{
+    return forbid("pthread_mutex_lock"), real_lock ? real_lock(at) : 0;
+}
+int pthread_mutex_trylock(pthread_mutex_t *at) noexcept
+{
+    return forbid("a mutex"), real_trylock ? real_trylock(at) : 0;
+}
+int pthread_mutex_unlock(pthread_mutex_t *at) noexcept
+{
+    return forbid("a mutex"), real_unlock ? real_unlock(at) : 0;
+}
+}
+
+// Before there is a second thread, a lock need not hold.
+__attribute__((constructor)) static void find_locks()
+{
+    real_unlock = reinterpret_cast<Lock>(dlsym(RTLD_NEXT, "pthread_mutex_unlock"));
+    real_trylock = reinterpret_cast<Lock>(dlsym(RTLD_NEXT, "pthread_mutex_trylock"));
+    real_lock = reinterpret_cast<Lock>(dlsym(RTLD_NEXT, "pthread_mutex_lock"));
 }
 
 struct Options {
@@ -72,7 +99,7 @@ struct Options {
     std::vector<uint32_t> blocks = {64};
     std::vector<std::pair<std::string, double>> set;
     uint32_t late = 0;
-    bool turn = false, strict = false, in_place = false;
+    bool turn = false, strict = false, pace = false, in_place = false;
 };
 
 [[noreturn]] static void fail(const std::string &why)
@@ -111,6 +138,8 @@ static Options options(int count, char **words)
             found.turn = true;
         else if (word == "--strict")
             found.strict = true;
+        else if (word == "--pace")
+            found.pace = true;
         else if (word == "--in-place")
             found.in_place = true;
         else
@@ -180,33 +209,62 @@ static int render(const Options &given, Plugin &plugin)
     uint32_t seed = 1;
     bool good = true;
 
-    if (given.strict) {
-        if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) != 0)
-            fail("the kernel has no strict mode");
-        armed = true;
-    }
-    for (size_t start = 0, turn = 0; start < frames && good; turn++) {
-        const size_t block = given.blocks[turn % given.blocks.size()];
-        const size_t count = std::min(block, frames - start);
-        for (size_t c = 0; c < given.inputs; c++)
-            from[c] = in[c].data() + start;
-        for (size_t c = 0; c < given.outputs; c++)
-            // Crossed, so that a channel that is written early is another's input.
-            to[c] = c < shared ? in[shared - 1 - c].data() + start : out[c].data() + start;
-        for (size_t k = 0; k < knobs && given.turn; k++) {
-            seed = seed * 1664525u + 1013904223u;
-            plugin.turn(k, (seed >> 8) / double(1 << 24));
+    // Under the guard no clock can be read: another thread tells the time.
+    static std::atomic<double> seconds{0};
+    if (given.pace)
+        std::thread([] {
+            timespec pause = {0, 500000}, begun, now;
+            clock_gettime(CLOCK_MONOTONIC, &begun);
+            for (;;) {
+                clock_gettime(CLOCK_MONOTONIC, &now);
+                seconds = double(now.tv_sec - begun.tv_sec) +
+                          1e-9 * double(now.tv_nsec - begun.tv_nsec);
+                nanosleep(&pause, nullptr);
+            }
+        }).detach();
+    const auto play = [&] {
+        for (size_t start = 0, turn = 0; start < frames && good; turn++) {
+            const size_t block = given.blocks[turn % given.blocks.size()];
+            const size_t count = std::min(block, frames - start);
+            for (size_t c = 0; c < given.inputs; c++)
+                from[c] = in[c].data() + start;
+            for (size_t c = 0; c < given.outputs; c++)
+                // Crossed, so that a channel that is written early is another's input.
+                to[c] = c < shared ? in[shared - 1 - c].data() + start : out[c].data() + start;
+            for (size_t k = 0; k < knobs && given.turn; k++) {
+                seed = seed * 1664525u + 1013904223u;
+                plugin.turn(k, (seed >> 8) / double(1 << 24));
+            }
+            good = plugin.process(from.data(), to.data(), uint32_t(count));
+            for (size_t c = 0; c < given.outputs; c++)
+                memmove(out[c].data() + start, to[c], count * sizeof(float));
+            start += count;
+            while (given.pace && seconds.load() < double(start) / given.rate)
+                ;
         }
-        good = plugin.process(from.data(), to.data(), uint32_t(count));
-        for (size_t c = 0; c < given.outputs; c++)
-            memmove(out[c].data() + start, to[c], count * sizeof(float));
-        start += count;
+    };
+    if (given.strict) {
+        std::thread audio([&] {
+            if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) != 0)
+                fail("the kernel has no strict mode");
+            armed = true;
+            play();
+            ended = 0;
+            syscall(SYS_exit, 0); // and nothing else: the kernel is watching
+        });
+        audio.join();
+        if (ended < 0)
+            raise(SIGKILL);
+        if (ended > 0)
+            _exit(ended);
+    } else {
+        play();
     }
     for (size_t t = 0; t < frames; t++)
         for (size_t c = 0; c < given.outputs; c++)
             result[t * given.outputs + c] = out[c][t];
     good = write_all(result.data(), result.size() * sizeof(float)) && good;
     if (given.strict)
-        syscall(SYS_exit, good ? 0 : 1); // and nothing else: the kernel is watching
+        _exit(good ? 0 : 1);
     return good ? 0 : 1;
 }

@@ -4,8 +4,42 @@
 #include <algorithm>
 
 #include <lv2/core/lv2.h>
+#include <lv2/state/state.h>
+#include <lv2/urid/urid.h>
 
 #include "host.hpp"
+
+static std::vector<std::string> words;
+static LV2_URID number_of(LV2_URID_Map_Handle, const char *uri)
+{
+    const auto found = std::find(words.begin(), words.end(), uri);
+    if (found != words.end())
+        return LV2_URID(found - words.begin()) + 1;
+    words.push_back(uri);
+    return LV2_URID(words.size());
+}
+
+struct State { // one property
+    LV2_URID key = 0, type = 0;
+    std::vector<char> bytes;
+};
+static LV2_State_Status store(LV2_State_Handle handle, uint32_t key, const void *value, size_t size,
+                              uint32_t type, uint32_t)
+{
+    auto &state = *static_cast<State *>(handle);
+    const char *from = static_cast<const char *>(value);
+    state = {key, type, {from, from + size}};
+    return LV2_STATE_SUCCESS;
+}
+static const void *retrieve(LV2_State_Handle handle, uint32_t key, size_t *size, uint32_t *type,
+                            uint32_t *)
+{
+    auto &state = *static_cast<State *>(handle);
+    *size = state.bytes.size();
+    *type = number_of(nullptr, "http://lv2plug.in/ns/ext/atom#Chunk");
+    state.key = key;
+    return state.bytes.data();
+}
 
 struct Lv2 : Plugin {
     const LV2_Descriptor *about;
@@ -27,8 +61,11 @@ struct Lv2 : Plugin {
         if (about == nullptr || descriptor(1) != nullptr)
             fail("not one plugin");
         fprintf(stderr, "uri %s\n", about->URI);
-        const LV2_Feature *const none[] = {nullptr};
-        handle = about->instantiate(about, given.rate, "/", none);
+        LV2_URID_Map map = {nullptr, number_of};
+        const LV2_Feature feature = {LV2_URID__map, &map};
+        const LV2_Feature *const none[] = {nullptr}, *const some[] = {&feature, nullptr};
+        const bool keeps = !given.load.empty() || !given.save.empty();
+        handle = about->instantiate(about, given.rate, "/", keeps ? some : none);
         if (handle == nullptr)
             fail("does not instantiate");
         for (const auto &pair : given.set) {
@@ -36,6 +73,8 @@ struct Lv2 : Plugin {
             values.push_back(float(pair.second));
             ranges.emplace_back(0.0f, float(pair.second));
         }
+        if (keeps)
+            keep(given);
         const uint32_t first = uint32_t(channels_in + channels_out);
         for (uint32_t k = 0; k < values.size(); k++)
             about->connect_port(handle, first + k, &values[k]);
@@ -43,6 +82,25 @@ struct Lv2 : Plugin {
         about->activate(handle);
         about->run(handle, 0); // as hosts that want to know the latency
         fprintf(stderr, "latency %g\n", double(latency));
+    }
+
+    void keep(const Options &given)
+    {
+        const auto *states =
+            static_cast<const LV2_State_Interface *>(about->extension_data(LV2_STATE__interface));
+        State state;
+        if (states == nullptr)
+            fail("keeps no state");
+        if (!given.load.empty()) {
+            state.bytes = bytes_of(given.load);
+            if (states->restore(handle, retrieve, &state, 0, nullptr) != LV2_STATE_SUCCESS)
+                fail("does not load");
+        }
+        if (!given.save.empty()) {
+            if (states->save(handle, store, &state, 0, nullptr) != LV2_STATE_SUCCESS)
+                fail("does not save");
+            write_to(given.save, state.bytes);
+        }
     }
 
     std::vector<std::string> knobs() const override { return names; }
