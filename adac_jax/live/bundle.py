@@ -7,8 +7,8 @@ import re
 from importlib import resources
 
 MAIN = ("spectrum", "steps", "sounds", "player", "plots", "knobs", "view")
-WORKLET = ("engine", "worklet")
-ANALYSIS = ("engine", "spectrum", "analysis")
+WORKLET = ("ramp", "engine", "worklet")
+ANALYSIS = ("ramp", "engine", "spectrum", "analysis")
 _IMPORT = re.compile(r"^import .*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=const|function|class|async)", re.MULTILINE)
 

@@ -26,10 +26,12 @@ SECONDS = 1.2
 """Length of the responses that are compared."""
 MIXING = 0.02
 """How much of a random rotation the lines are mixed by at first: hardly any, which rings."""
+LOUDER = 6.0
+"""Gain of the outputs at first, for the energy of the response to be about one."""
 RATE = 0.04
 """Adam's step."""
-FLAT = 4.0
-"""Weight of the spectrum's flatness beside the decay in dB."""
+FLAT, LEVEL = 4.0, 0.1
+"""Weights of the spectrum's flatness, and of the level in dB squared, beside the decay in dB."""
 
 
 def target(sample_rate: float) -> np.ndarray:
@@ -53,6 +55,8 @@ def network(sample_rate: float) -> nn.FDN:
     model = nn.FDN(m, outputs=2, matrix="orthogonal", absorption=absorption, rngs=rngs)
     weight = model.matrix.weight  # type: ignore[attr-defined]
     weight[...] = MIXING * weight[...]
+    gain = model.output_gain.weight  # type: ignore[attr-defined]
+    gain[...] = LOUDER * gain[...]
     model.sample_rate = sample_rate
     return model
 
@@ -85,7 +89,9 @@ class Training:
         def loss(state: nnx.State) -> jax.Array:
             y = nnx.merge(graph, state)(self._impulse)
             decay = losses.energy_decay_relief(y, self._target, self._sample_rate)
-            return decay + FLAT * losses.spectral_flatness(jnp.fft.rfft(y, axis=0))
+            flat = losses.spectral_flatness(jnp.fft.rfft(y, axis=0))
+            level = 10 * jnp.log10(jnp.mean(jnp.sum(y**2, axis=0)))
+            return decay + FLAT * flat + LEVEL * level**2
 
         def step(state: nnx.State, moments: optax.OptState):
             value, gradient = jax.value_and_grad(loss)(state)

@@ -5,6 +5,8 @@
 // the same curve while the old one gets what is left of it, and is heard until it has rung out.
 // What runs once a block allocates nothing.
 
+import { ENTRY, RAMP_MODULE } from "./ramp.js";
+
 export const RAMP = 0.02; // seconds in which data change
 export const FADE = 0.05; // seconds in which a new form takes over the input
 const QUIET = 1e-6; // an old form has rung out when it stays below this
@@ -44,7 +46,9 @@ export class Voice {
     const pointers = (size + 15) & ~15;
     const buffers = (pointers + 4 * (inputs + outputs) + 15) & ~15;
     const scratch = buffers + 4 * MOST * (inputs + outputs); // for numbers that change nothing
-    const needed = scratch + 4 - memory.buffer.byteLength;
+    this.table = scratch + 4; // of the ramp: a place, from and step for each number
+    this.tableEnd = this.table + ENTRY * info.data.length;
+    const needed = this.tableEnd - memory.buffer.byteLength;
     if (needed > 0) memory.grow(Math.ceil(needed / 65536));
     this.heap = new Float32Array(memory.buffer);
     this.words = new Int32Array(memory.buffer);
@@ -55,8 +59,9 @@ export class Voice {
     this.inputs = Array.from({ length: inputs }, (_, c) => this.channel(c));
     this.outputs = Array.from({ length: outputs }, (_, c) => this.channel(inputs + c));
     this.places = Int32Array.from(info.data, (place) => (place < 0 ? scratch : place) >> 2);
-    this.from = new Float64Array(this.places.length);
-    this.step = new Float64Array(this.places.length);
+    for (let k = 0; k < this.places.length; k++) this.words[(this.table >> 2) + 3 * k] = this.places[k] << 2;
+    const ramp = new WebAssembly.Module(RAMP_MODULE);
+    this.ramp = new WebAssembly.Instance(ramp, { form: { memory } }).exports.move;
     this.to = new Float64Array(this.places.length);
     this.next = new Float64Array(this.places.length);
     this.waiting = false;
@@ -80,7 +85,6 @@ export class Voice {
 
   jump(values) {
     this.to.set(values);
-    this.from.set(values);
     this.waiting = false;
     this.left = 0;
     this.write(this.to);
@@ -106,11 +110,12 @@ export class Voice {
   }
 
   begin() {
-    const { from, to, step, next } = this;
+    const { to, next, heap } = this;
+    const table = this.table >> 2;
     for (let k = 0; k < to.length; k++) {
-      from[k] = to[k];
+      heap[table + 3 * k + 1] = to[k];
+      heap[table + 3 * k + 2] = next[k] - to[k];
       to[k] = next[k];
-      step[k] = to[k] - from[k];
     }
     this.waiting = false;
     this.left = this.length;
@@ -141,13 +146,8 @@ export class Voice {
 
   move() {
     this.left -= 1;
-    if (!this.left) {
-      this.write(this.to);
-      return;
-    }
-    const w = curve(1 - this.left / this.length);
-    const { heap, places, from, step } = this;
-    for (let k = 0; k < places.length; k++) heap[places[k]] = from[k] + w * step[k];
+    if (!this.left) this.write(this.to);
+    else if (this.to.length) this.ramp(this.table, this.tableEnd, curve(1 - this.left / this.length));
   }
 }
 
