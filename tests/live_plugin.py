@@ -7,7 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+import adac_jax
+from adac_jax.host import Library
+from adac_jax.live.feed import Feed
+from adac_jax.live.session import Session
 from adac_jax.plugin.checking import Core
+from emitters import faust
 from emitters.plugin.live_plugin import STATUS
 
 PREFIX = "adac_jax_live"
@@ -50,6 +55,25 @@ class Live(Core):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def begun(model) -> tuple[Session, Feed]:
+    """A session whose first form is compiled, and what it tells plugins."""
+    found = adac_jax.live(model, page=False, plugin=True)
+    assert found.plugin is not None
+    assert found.plugin.flush(60)
+    assert not found.plugin.problem
+    return found, found.plugin
+
+
+def session(model) -> Session:
+    return begun(model)[0]
+
+
+def closed(training: Session, x: np.ndarray) -> np.ndarray:
+    """What the closed form of the newest step makes of one channel."""
+    with Library(faust.emit(training.program()), precision="single") as library:
+        return library.render(np.asarray(x)[:, None])
 
 
 def stereo(x: np.ndarray) -> np.ndarray:

@@ -17,17 +17,14 @@ import pytest
 import soundfile
 from flax import nnx
 from live_models import Comb, moved
-from live_plugin import FOLLOWS, KEEPS, MISSING, Live, stereo
+from live_plugin import FOLLOWS, KEEPS, Live, begun, closed, session, stereo
 from live_sound import RATE as HERTZ
 from live_sound import above, sine
 from plugin_fixtures import hosts, run_host, tool
 
-import adac_jax
 from adac_jax.errors import AdacError
-from adac_jax.host import Library
 from adac_jax.live.installing import install
 from adac_jax.plugin import find_tools
-from emitters import faust
 from emitters.plugin.live_plugin import live_metadata
 
 __all__ = ["hosts"]
@@ -48,19 +45,6 @@ def built(tmp_path_factory):
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("ADAC_JAX_LIVE", str(tmp_path / "live"))
     return tmp_path / "live"
-
-
-def session(model):
-    found = adac_jax.live(model, page=False, plugin=True)
-    assert found.plugin is not None
-    assert found.plugin.flush(60)
-    assert not found.plugin.problem
-    return found
-
-
-def closed(training, x):
-    with Library(faust.emit(training.program()), precision="single") as library:
-        return library.render(np.asarray(x)[:, None])
 
 
 def binary(built, name: str) -> Path:
@@ -95,10 +79,11 @@ def test_the_audio_thread_is_left_alone(hosts, built, name):
     states = [nnx.split(model) for model in models]
     ends = threading.Event()
     x = stereo(sine(2.5))
-    with session(models[0]) as training:
+    training, feed = begun(models[0])
+    with training:
         training.update(models[1])
         assert training.flush(30)
-        assert training.plugin.flush(60)
+        assert feed.flush(60)
         training.update(models[0])
 
         def train():
@@ -221,4 +206,3 @@ def test_its_own_thread_follows(built, monkeypatch):
                 time.sleep(0.01)
             assert core.save() != before
         until(core, KEEPS)
-        assert core.status != MISSING

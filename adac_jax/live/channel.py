@@ -114,12 +114,12 @@ class Channel:
         """
         if self._closed:
             return
-        numbers = np.ascontiguousarray(values, np.float32)
-        head = _MODEL.pack(identity, rate, step, len(numbers), 0)
-        check = zlib.crc32(numbers.view(np.uint8), zlib.crc32(head))
+        numbers = np.ascontiguousarray(values, np.float32).tobytes()
+        head = _MODEL.pack(identity, rate, step, len(values), 0)
+        check = zlib.crc32(numbers, zlib.crc32(head))
         self._sequence[0] += 1
         self._memory[_CHECKED:_VALUES] = head
-        self._memory[_VALUES : _VALUES + numbers.nbytes] = numbers.view(np.uint8).data
+        self._memory[_VALUES : _VALUES + len(numbers)] = numbers
         self._memory[_STATE:_CHECKED] = _OPEN.pack(1, check)
         self._sequence[0] += 1
 

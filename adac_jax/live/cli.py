@@ -34,6 +34,11 @@ EPILOG = """
 
     python -m adac_jax.live reverb.py:room --weights checkpoints/best
 
+  Build the live plugin, once, and hear a training in a workstation:
+
+    python -m adac_jax.live --install-plugin ~/plugins --plugin lv2,vst3,clap
+    python -m adac_jax.live --to-plugin
+
 In a training of your own, docs/live.md says how: two lines.
 
 [bold]Exit codes[/bold]  0: ended by Ctrl-C, or by --seconds. 1: there was an error. 2: the \
@@ -73,10 +78,26 @@ def command(
     open_page: Annotated[
         bool, typer.Option("--open", help="Open the page in the usual browser.")
     ] = False,
+    to_plugin: Annotated[
+        bool, typer.Option("--to-plugin", help="The live plugin follows in workstations.")
+    ] = False,
+    install_plugin: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Build the live plugin into DIR, and end."),
+    ] = None,
+    plugin: Annotated[
+        str, typer.Option(metavar="FORMATS", help="With --install-plugin: of lv2, vst3, clap, c.")
+    ] = "lv2,vst3,clap",
     show_traceback: ShowTraceback = False,
 ) -> None:
     """Plays a model: see `HELP`."""
     console, errors = Console(), Console(stderr=True)
+    if install_plugin is not None:
+        try:
+            _install(install_plugin, plugin, console)
+        except KNOWN as error:
+            fail(errors, error, show_traceback)
+        return
     end = None if seconds is None else time.monotonic() + seconds
     try:
         training = Training(sample_rate or 48000.0) if model is None else None
@@ -86,7 +107,8 @@ def command(
                 played = load_weights(played, weights)
         else:
             played, name = training.model, name or "hall in training"
-        with live(played, sample_rate=sample_rate, inputs=inputs, name=name, port=port) as session:
+        settings = {"sample_rate": sample_rate, "inputs": inputs, "name": name}
+        with live(played, **settings, port=port, plugin=to_plugin) as session:
             console.print(session.url, markup=False, highlight=False, soft_wrap=True)
             console.print("Ctrl-C ends it.")
             if open_page:
@@ -100,6 +122,14 @@ def command(
                 console.print()
     except KNOWN as error:
         fail(errors, error, show_traceback)
+
+
+def _install(out: Path, formats: str, console: Console) -> None:
+    from adac_jax.live.installing import install
+
+    names = dict.fromkeys(name.strip().lower() for name in formats.split(","))
+    for name, path in install(out, tuple(names), console.print).items():
+        console.print(f"{name:5} {path}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _train(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
 import time
 import warnings
@@ -10,14 +11,13 @@ from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adac_jax.errors import AdacError, IRError
 from adac_jax.host import HostError
 from adac_jax.live.evaluation import Evaluator, Snapshot, Topology
-from adac_jax.live.feed import Feed
 from adac_jax.live.history import History, Moment
 from adac_jax.live.listener import Listener
 from adac_jax.live.player import Voice
@@ -25,6 +25,9 @@ from adac_jax.live.recording import Recording, sound
 from adac_jax.live.wire import Form, Step, form_of
 from ir import Program
 from ir.knobs import settling
+
+if TYPE_CHECKING:
+    from adac_jax.live.feed import Feed
 
 WAITING = 64
 """Updates that wait at most; where more come, the oldest are passed over, but for their losses. JAX
@@ -258,17 +261,23 @@ class Session:
         return LiveWidget(self)
 
     def to_plugin(self) -> None:
-        """Has the live plugin follow, in any workstation of this user: see docs/live.md.
+        """Has the live plugin follow, in any workstation of this user: see docs/plugins.md.
 
         Raises:
-            AdacError: the channel's folder is not private, or another session has it.
+            AdacError: the channel's folder is not private, another session has it, or this is
+                no Linux.
         """
         if self.plugin is not None:
             return
-        feed = Feed(lambda number: settling(self._topologies[number].graph))
-        step = self.step()
-        feed.update(self.form(step.form), step.number, step.values)
-        self.plugin = feed
+        if not sys.platform.startswith("linux"):
+            raise AdacError("The live plugin is built and fed on Linux only.")
+        from adac_jax.live.feed import Feed
+
+        self.plugin = Feed(lambda number: settling(self._topologies[number].graph))
+        step = None
+        while step is None or step.number != self.newest:  # more may come meanwhile
+            step = self.step()
+            self.plugin.update(self.form(step.form), step.number, step.values)
 
     def close(self) -> None:
         """Hands out what is waiting, ends the page and the recordings."""
