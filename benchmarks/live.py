@@ -154,7 +154,7 @@ def sine(seconds: float) -> np.ndarray:
 def above(y: np.ndarray, first: int) -> float:
     """Energy above 6 kHz in dB re full scale, from a sample on."""
     sos = signal.butter(8, 6000, "high", fs=RATE, output="sos")
-    z = signal.sosfilt(sos, y.astype(float), axis=0)[first:]
+    z = np.asarray(signal.sosfilt(sos, y.astype(float), axis=0))[first:]
     return float(10 * np.log10(np.mean(z**2)))
 
 

@@ -13,6 +13,7 @@ from flax import nnx
 from live_models import Comb, moved, room
 
 import adac_jax
+from adac_jax import nn
 from adac_jax.host import Library
 from adac_jax.live import evaluation
 from adac_jax.live.history import History, Moment
@@ -119,6 +120,34 @@ def test_a_new_topology_is_a_new_form():
         assert session.step(1).form == 1
         assert_like(session.render(NOISE), closed(model, NOISE))
         assert_like(session.render(NOISE, step=0), closed(Comb(), NOISE))
+
+
+def test_changes_of_structure_are_seen():
+    """Whatever is another object than before, in any part, leads to a new look at the model."""
+    model = nn.Serial(nn.Gain(1, 0.5), nn.Delay((3,)), nn.Gain(1, 0.5))
+    x = np.zeros((10, 1))
+    x[0] = 1
+    with adac_jax.live(model, inputs=1, page=False) as session:
+
+        def heard():
+            session.update(model)
+            session.flush(30)
+            return session.render(x)[:, 0]
+
+        def is_at(sample, gain):
+            expected = np.zeros(10)
+            expected[sample] = gain
+            np.testing.assert_allclose(heard(), expected, atol=1e-7)
+
+        is_at(3, 0.25)
+        gains = [part for _, part in nnx.iter_graph(model) if isinstance(part, nn.Gain)]
+        (delay,) = [part for _, part in nnx.iter_graph(model) if isinstance(part, nn.Delay)]
+        for variable in [v for _, v in nnx.iter_graph(gains[0]) if isinstance(v, nnx.Param)]:
+            variable[...] = variable[...] * 0.5
+        is_at(3, 0.125)
+        delay.samples = (5,)
+        is_at(5, 0.125)
+        assert session.problem == ""
 
 
 def test_a_zero_that_becomes_a_number():

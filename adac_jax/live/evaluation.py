@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 
 from adac_jax.errors import AdacError
+from adac_jax.live.watching import Watched
 from adac_jax.tracing import Latency, Traced, pure
 from adac_jax.verification import traced_at
 from emitters.faust import OpenForm, TopologyError, open_form
@@ -107,6 +108,7 @@ class Evaluator:
         self._tree = jax.tree.structure(tree)
         self._fill(traced, program, structure, _shapes(jax.tree.leaves(tree)))
         self._topology: Topology | None = None
+        self._watched: Watched | None = None
 
     def snapshot(self, model: Any) -> Snapshot:
         """The parameters of a model of the same class, or a tree of parameters like its own.
@@ -116,10 +118,10 @@ class Evaluator:
         """
         structure = None
         if isinstance(model, nnx.Module):
-            structure, model = nnx.split(model)
-        elif self._traced is None or model is self._model:
-            model = {}
-        leaves, tree = jax.tree.flatten(model)
+            leaves, tree, structure = self._read(model)
+        else:
+            given = {} if self._traced is None or model is self._model else model
+            leaves, tree = jax.tree.flatten(given)
         if tree != self._tree and structure is None:
             raise AdacError(
                 f"The update is a {type(model).__name__}, whose parameters are not those of the "
@@ -132,11 +134,21 @@ class Evaluator:
         leaves = [next(taken) if isinstance(leaf, jax.Array) else leaf for leaf in leaves]
         return Snapshot(structure, jax.tree.unflatten(tree, leaves), _shapes(leaves))
 
+    def _read(self, model: nnx.Module) -> tuple[list[Any], Any, Any]:
+        leaves = self._watched.leaves(model) if self._watched is not None else None
+        if leaves is None or self._watched is None:
+            self._watched = Watched(model)
+            leaves = jax.tree.leaves(nnx.split(model)[1])
+        return leaves, self._watched.tree, self._watched.structure
+
     def coefficients(self, snapshot: Snapshot) -> np.ndarray:
         """All coefficients as one float64 array; traces again where the structure has changed."""
-        changed = snapshot.structure is not None and snapshot.structure != self._structure
+        structure = snapshot.structure
+        changed = structure is not None and structure is not self._structure
+        if changed and structure == self._structure:
+            self._structure, changed = structure, False
         if changed or snapshot.shapes != self._shapes:
-            structure = snapshot.structure or self._structure
+            structure = structure or self._structure
             if structure is None:
                 model, parameters = self._model, snapshot.parameters
             else:
