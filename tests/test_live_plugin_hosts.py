@@ -78,7 +78,7 @@ def test_the_audio_thread_is_left_alone(hosts, built, name):
     models = [Comb(knob=True), Comb((331, 421), knob=True)]
     states = [nnx.split(model) for model in models]
     ends = threading.Event()
-    x = stereo(sine(2.5))
+    x = stereo(sine(1.7))
     training, feed = begun(models[0])
     with training:
         training.update(models[1])
