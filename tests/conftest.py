@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from sampling import pytest_collection_modifyitems
 
 BESIDE = Path(__file__).parents[2] / "shared" / "data"
 
@@ -17,3 +18,6 @@ def data_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the optional data folder {folder} is not there")
     return folder
+
+
+__all__ = ["data_folder", "pytest_collection_modifyitems"]

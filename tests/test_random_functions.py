@@ -69,7 +69,7 @@ def every_reading_agrees(sample: Sample) -> None:
     agree(sample, in_faust(program, [x], LENGTH)[0], y)
 
 
-@settings(max_examples=40, **QUIET)
+@settings(max_examples=20, **QUIET)
 @given(functions())
 def test_graph_of_a_random_function(sample: Sample):
     interpreter_agrees(sample)
@@ -82,7 +82,7 @@ def test_readings_of_a_random_function(sample: Sample):
 
 
 @pytest.mark.slow
-@settings(max_examples=110, **QUIET)
+@settings(max_examples=50, **QUIET)
 @given(functions(12))
 def test_graphs_of_many_random_functions(sample: Sample):
     interpreter_agrees(sample)
