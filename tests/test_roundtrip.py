@@ -130,13 +130,14 @@ LARGE = {
     16: tuple(m for m in MODULES if m != "third-octave equaliser"),
     64: ("householder", "hadamard", "one-pole", "lagrange"),
 }
-"""Slow tests. ADAC_JAX_SIZES=all runs the whole grid of modules and sizes, an hour."""
-EVERY = os.environ.get("ADAC_JAX_SIZES") == "all"
+"""Slow tests. ADAC_JAX_ALL=1 runs the whole grid of modules and sizes, an hour."""
+
 PAIRS = [
     pytest.param(name, n, marks=() if n in FAST else pytest.mark.slow)
     for name in MODULES
     for n in SIZES
-    if (name, n) not in TOO_HEAVY and (EVERY or n in FAST or name in LARGE.get(n, ()))
+    if (name, n) not in TOO_HEAVY
+    and (os.environ.get("ADAC_JAX_ALL") or n in FAST or name in LARGE.get(n, ()))
 ]
 
 
