@@ -2,7 +2,7 @@
 #
 #   make demo               export the built-in reverb to out/demo
 #   make demo WAV=dry.wav   and play a sound file through it
-#   make test               tests of seconds;  make test-slow: those of minutes
+#   make test               tests of seconds, compiled in a hurry;  make test-slow: those of minutes
 #   make lint               ruff and pyright;  make format: put files into shape
 
 PYTHON ?= python3
@@ -22,10 +22,10 @@ demo: $(READY)
 	@echo "FAUST, IR, report and figure are in $(OUT)."
 
 test: $(READY)
-	$(PYTEST) -m "not slow"
+	$(PYTEST) --hurried -m "not slow"
 
 test-slow: $(READY)
-	$(PYTEST) -m slow
+	$(PYTEST) -m "slow or optimised"
 
 lint: $(READY)
 	$(BIN)/ruff check .
