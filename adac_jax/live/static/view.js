@@ -26,7 +26,7 @@ const MARKUP = `
   <div class="plots">
     <section class="card"><div class="head"><h2>Impulse response</h2></div><canvas class="impulse"></canvas></section>
     <section class="card"><div class="head"><h2>Energy decay</h2><p class="t60"></p></div><canvas class="decay"></canvas></section>
-    <section class="card"><div class="head"><h2>Spectrum</h2></div><canvas class="spectrum"></canvas></section>
+    <section class="card"><div class="head"><h2>Spectrum</h2><p class="note" hidden>grey: step 0</p></div><canvas class="spectrum"></canvas></section>
   </div>
   <section class="card controls" hidden><div class="head"><h2>Controls</h2></div><div class="dials"></div></section>
   <footer><p class="facts"></p><div class="take"><span>Take this step away</span><button data-suffix="dsp">FAUST</button><button data-suffix="ir.json">IR</button></div></footer>
@@ -170,6 +170,7 @@ export class View {
       const { info } = form;
       pick(".facts").textContent = [
         `${info.count} numbers`, `${info.inputs} in, ${info.outputs} out`, `${info.sample_rate / 1000} kHz`,
+        ...(player.latency === "interactive" ? [] : [`steady, ${player.latency} s late`]),
       ].join(" · ");
     }
   }
@@ -228,6 +229,8 @@ export class View {
     this.drawn = found;
     const { first } = this;
     const same = first.step === found.step;
+    this.pick(".note").hidden = same;
+    this.pick(".note").textContent = `grey: step ${first.step}`;
     const { seconds, rate } = found;
     const points = found.decay.length;
     const time = { low: 0, high: seconds, ticks: ticks(0, seconds, 4, (v) => `${+v.toPrecision(2)} s`) };
