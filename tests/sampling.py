@@ -48,7 +48,7 @@ SLOW = 5
 """Of each slow test."""
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out cases where the whole suite is asked for."""
     named = any(not str(a).startswith("-") for a in config.args if a not in _folders(config))
     if os.environ.get("ADAC_JAX_ALL") or named or config.getoption("keyword"):
