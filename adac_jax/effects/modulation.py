@@ -340,6 +340,6 @@ class Phaser(Effect):
             return (v, *after), v
 
         rest = (jnp.zeros_like(x[..., 0, :]),) * (self.stages + 1)
-        entering = tuple(jnp.moveaxis(part, -2, 0) for part in (x, a, k))
+        entering = (jnp.moveaxis(x, -2, 0), jnp.moveaxis(a, -2, 0), jnp.moveaxis(k, -2, 0))
         filtered = jnp.moveaxis(lax.scan(step, rest, entering)[1], 0, -2)
         return x + self.mix[...].astype(x.dtype) * filtered

@@ -194,7 +194,7 @@ def _graphic(
 
     def design(p: float) -> np.ndarray:
         with jax.enable_x64(True):
-            prototypes = designs.graphic_sections(absorption.bands, p * gains[1:])
+            prototypes = designs.graphic_sections(absorption.bands, jnp.asarray(p * gains[1:]))
             parts = [np.asarray(designs.second_order(*proto, g), float) for proto, g in prototypes]
         sos = np.concatenate(parts)
         found = 20 * np.log10(_gain(sos, omega))
