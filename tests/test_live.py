@@ -81,6 +81,17 @@ def test_states_linen_and_functions():
         np.testing.assert_allclose(session.render(NOISE), 0.5 * NOISE, atol=1e-7)
 
 
+def test_programs():
+    with jax.enable_x64(True):
+        program = adac_jax.trace(Comb(knob=True)).program
+    with adac_jax.live(program, page=False) as session:
+        assert_like(session.render(NOISE), closed(Comb(), NOISE) / 2)
+        session.update(program)
+        session.flush(30)
+        assert session.newest == 1
+        assert session.problem == ""
+
+
 def test_parameters_that_are_given_away():
     """A step may be compiled with `donate_argnums`: what it took is gone when it has begun."""
     model = Comb()
@@ -167,10 +178,13 @@ def test_a_zero_that_becomes_a_number():
 def test_what_cannot_be_heard_is_said_and_passed_over():
     model = Comb()
     session = adac_jax.live(model, page=False)
+    listener = session.listen()
+    listener.wait(10)
     good = model.gains[...]
     model.gains[...] = good * jnp.nan
     session.update(model)
     session.flush(30)
+    assert listener.wait(10).step is None  # told, though there is no step
     assert "step 1 cannot be heard" in session.problem
     assert "finite" in session.problem
     model.gains[...] = good * 0.5

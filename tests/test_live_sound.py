@@ -167,6 +167,22 @@ def test_knobs_dry_sound_and_recording(tmp_path):
     np.testing.assert_allclose(played.y[quarter], 2 * half[quarter], atol=1e-6)
 
 
+def test_a_model_without_inputs(tmp_path):
+    def tone(parameters, x):
+        like = jax.numpy.zeros((len(x), 1), x.dtype)
+        return parameters["level"] * adac_jax.oscillator(480.0, like, sample_rate=RATE)
+
+    parameters = {"level": jax.numpy.array(0.5)}
+    with adac_jax.live(tone, parameters=parameters, inputs=0, page=False) as session:
+        form, values = session.form(0), session.step().values
+    scenario = Scenario(tmp_path)
+    scenario.form(0, form, values)
+    y = scenario.play(np.zeros(RATE // 10)).y
+    t = np.arange(len(y)) / RATE
+    np.testing.assert_allclose(y[:, 1], y[:, 0])
+    assert np.abs(np.mean(y[:, 0] * np.exp(-2j * np.pi * 480 * t))) == pytest.approx(0.25, rel=1e-3)
+
+
 def test_numbers_that_run_away_are_stopped(tmp_path):
     form, values, _ = steps(Comb(), 1)
     x = np.random.default_rng(0).uniform(-0.5, 0.5, 3 * RATE)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -178,3 +179,31 @@ def test_it_plays_in_a_browser(shown, tmp_path):
         server.kill()
         server.wait()
         server.stdout.close()
+
+
+@pytest.mark.slow
+def test_it_is_shown_by_a_kernel(tmp_path):
+    """In a real kernel that trains, whose front end hears of each step."""
+    nbformat = pytest.importorskip("nbformat")
+    from test_notebooks import execute
+
+    notebook = nbformat.v4.new_notebook()
+    folder = str(Path(__file__).parent)
+    notebook.cells = [
+        nbformat.v4.new_code_cell(
+            f"import sys; sys.path.insert(0, {folder!r})\n"
+            "import adac_jax\nfrom live_models import Comb\n"
+            "model = Comb()\nsession = adac_jax.live(model, page=False)\n"
+            "widget = session.widget()\nwidget"
+        ),
+        nbformat.v4.new_code_cell(
+            "for k in range(5):\n"
+            "    model.gains[...] = model.gains[...] * 0.9\n"
+            "    session.update(model, loss=0.5)\n"
+            "session.flush(30)\nprint(session.newest, session.problem)\nsession.close()"
+        ),
+    ]
+    done = execute(notebook, tmp_path)
+    (shown,) = [o for o in done.cells[0].outputs if "data" in o]
+    assert "application/vnd.jupyter.widget-view+json" in shown["data"]
+    assert done.cells[1].outputs[0]["text"] == "5 \n"

@@ -18,7 +18,7 @@ class News:
     Attributes:
         losses: Steps and losses since then.
         step: The newest step, if there is a newer one.
-        controls: Where knobs stand, if any was turned.
+        controls: Where knobs stand, if any was turned (or there is a problem, or none any more).
         closed: Whether nothing more will come.
     """
 
@@ -34,7 +34,7 @@ class Listener:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._count = 0
-        self._turns = 0
+        self._signals = 0
 
     def wait(self, timeout: float | None = None) -> News | None:
         """The news, at once if there are any; None if none came in time.
@@ -43,16 +43,16 @@ class Listener:
             timeout: Seconds; None for ever.
         """
         session = self._session
-        before = self._count, self._turns
-        _, self._turns = session.wait(*before, timeout)
+        before = self._count, self._signals
+        _, self._signals = session.wait(*before, timeout)
         losses, self._count = session.news(before[0])
-        fresh, turned = self._count > before[0], self._turns > before[1]
-        if not (fresh or turned or session.closed):
+        fresh, told = self._count > before[0], self._signals > before[1]
+        if not (fresh or told or session.closed):
             return None
         return News(
             losses,
             session.step() if fresh else None,
-            session.controls if turned else None,
+            session.controls if told else None,
             session.closed,
         )
 

@@ -65,7 +65,7 @@ class Session:
         self._topologies: list[Topology] = []
         self._forms: list[Form] = []
         self._controls: dict[str, float] = {}
-        self._turns = 0
+        self._signals = 0
         self._waiting: deque[tuple[int, float, Any, Snapshot]] = deque()
         self._passed: deque[tuple[int, Any]] = deque(maxlen=PASSED)
         self._changed = threading.Condition()
@@ -182,7 +182,7 @@ class Session:
                 raise AdacError(f"The control {name!r} (={value}) must lie in {low:g} to {high:g}.")
         with self._changed:
             self._controls.update({name: float(value) for name, value in positions.items()})
-            self._turns += 1
+            self._signals += 1
             self._changed.notify_all()
 
     def listen(self) -> Listener:
@@ -194,13 +194,24 @@ class Session:
         with self._changed:
             return self._history.losses(since), self._history.count
 
-    def wait(self, count: int, turns: int, timeout: float | None) -> tuple[int, int]:
-        """Waits for a step beyond `count`, a turn beyond `turns`, or the end; for listeners."""
+    def wait(self, count: int, signals: int, timeout: float | None) -> tuple[int, int]:
+        """Waits for a step, a signal (a knob, a problem) or the end; for listeners.
+
+        Args:
+            count: What is known of `History.count`.
+            signals: Signals that are known.
+            timeout: Seconds; None for ever.
+
+        Returns:
+            Both as they are now.
+        """
+
+        def is_new() -> bool:
+            return self._closed or self._history.count > count or self._signals > signals
+
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._closed or self._history.count > count or self._turns > turns, timeout
-            )
-            return self._history.count, self._turns
+            self._changed.wait_for(is_new, timeout)
+            return self._history.count, self._signals
 
     def render(self, x: Any, step: int | None = None) -> np.ndarray:
         """What the model makes of a sound, from silence, by FAUST in single precision.
@@ -329,17 +340,19 @@ class Session:
                     return
                 item = self._waiting.popleft()
                 self._busy = 1
+            problem = ""
             try:
                 self._take(item)
-                self.problem = ""
             except (AdacError, IRError, HostError) as error:
-                self.problem = f"step {item[0]} cannot be heard: {error}"
+                problem = f"step {item[0]} cannot be heard: {error}"
             except Exception as error:  # a thread of ours must not end a training
-                self.problem = f"step {item[0]} cannot be heard: {type(error).__name__}: {error}"
-            finally:
-                with self._changed:
-                    self._busy = 0
-                    self._changed.notify_all()
+                problem = f"step {item[0]} cannot be heard: {type(error).__name__}: {error}"
+            with self._changed:
+                if problem != self.problem:
+                    self.problem = problem
+                    self._signals += 1
+                self._busy = 0
+                self._changed.notify_all()
 
     def _take(self, item: tuple[int, float, Any, Snapshot]) -> None:
         number, when, loss, snapshot = item
