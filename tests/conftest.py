@@ -10,11 +10,15 @@ what users run. `make test` and `make test-slow`, hence .ci/run too, choose acco
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import jax
 import pytest
 from sampling import leave_out
 
@@ -33,6 +37,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Traced programs are many small objects that stay: looked through less often.
+    gc.set_threshold(100_000, 20, 20)
     # XLA reads its flags once in a process, when JAX first computes. Workers inherit them.
     if not config.getoption("--hurried") or hasattr(config, "workerinput"):
         return
@@ -56,6 +62,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("optimised"):
                 item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _memory() -> Iterator[None]:
+    """Gives back the programs that a file compiled, else gigabytes in the end."""
+    yield
+    jax.clear_caches()
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+    if trim is not None:
+        trim(0)
 
 
 @pytest.fixture(scope="session")

@@ -199,13 +199,14 @@ def test_coefficients_that_stand_still_are_the_plain_filter():
 def test_gradients_of_what_moves(name):
     with jax.enable_x64(True):
         x = jnp.asarray(noise())[:20]
-        check_grads(CASES[name], (x,), 2, atol=1e-5, rtol=1e-5)
+        check_grads(jax.jit(CASES[name]), (x,), 2, atol=1e-5, rtol=1e-5)
 
 
 def test_gradients_of_lengths_and_rates():
     with jax.enable_x64(True):
         x = jnp.asarray(noise())[:30]
 
+        @jax.jit
         def of_length(d, gain):
             moved = d + 3 * lfo(x)
             delayed = adac_jax.feedback(
@@ -216,6 +217,7 @@ def test_gradients_of_lengths_and_rates():
         check_grads(of_length, (jnp.array(7.3), jnp.array(0.6)), 1, atol=1e-5, rtol=1e-5)
 
         # Frequencies are rounded to fs / 2^32, so differences over 1 Hz are wrong by 1e-5.
+        @jax.jit
         def of_rate(f):
             return jnp.sum(adac_jax.sine(adac_jax.phasor(f, x, sample_rate=RATE)) * x)
 
@@ -230,8 +232,9 @@ def test_batches_of_what_moves():
     with jax.enable_x64(True):
         x = jnp.stack([jnp.asarray(noise()), 2 * jnp.asarray(noise())[::-1]])
         for name in ("chorus", "moved_by_whole_samples", "moving_lfilter", "wah", "with_noise"):
-            together = jax.vmap(CASES[name])(x)
-            alone = jnp.stack([CASES[name](one) for one in x])
+            run = jax.jit(CASES[name])
+            together = jax.jit(jax.vmap(run))(x)
+            alone = jnp.stack([run(one) for one in x])
             np.testing.assert_allclose(together, alone, rtol=0, atol=TOLERANCE)
         f = jax.vmap(lambda v, d: adac_jax.fractional_delay(v, d, minimum=0, maximum=9), (None, 0))
         d = 4 + jnp.stack([x[0], x[1] / 2])

@@ -31,9 +31,11 @@ def delayed(x: np.ndarray, samples) -> np.ndarray:
     return y
 
 
-@pytest.mark.parametrize("length", LENGTHS)
-@pytest.mark.parametrize("order", [0, 1, 2, 3, 6])
-def test_lfilter_is_scipys(length, order):
+@pytest.mark.parametrize(
+    ("order", "length"),
+    [(2, length) for length in LENGTHS] + [(k, n) for k in (0, 1, 3, 6) for n in (1, 33, 200)],
+)
+def test_lfilter_is_scipys(order, length):
     b, a = signal.butter(order, 0.3) if order else (np.array([0.7]), np.array([2.0]))
     a = a * 1.7  # a0 need not be one
     x, zi = noise(length, 2), noise(order, 2, seed=1)
@@ -180,12 +182,24 @@ TRANSFORMED = {
 }
 
 
-@pytest.mark.parametrize("name", TRANSFORMED)
-def test_derivatives_of_first_and_second_order(name):
+LATER = ("sosfilt", "feedback, filtered")
+"""Second derivatives of these take long to compile; lfilter has the same kernel."""
+
+
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [
+        pytest.param(name, 2, marks=[pytest.mark.slow] if name in LATER else [])
+        for name in TRANSFORMED
+    ]
+    + [(name, 1) for name in LATER],
+)
+def test_derivatives_of_first_and_second_order(name, order):
     function, operands = TRANSFORMED[name]
     # Central differences with a step of 1e-4: truncation is 1e-8 times a third derivative, which
     # for poles at a radius of 0.8 is some hundreds.
-    check_grads(jax.jit(function), tuple(map(jnp.asarray, operands)), order=2, rtol=1e-5, atol=1e-5)
+    arrays = tuple(map(jnp.asarray, operands))
+    check_grads(jax.jit(function), arrays, order, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", TRANSFORMED)
