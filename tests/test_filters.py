@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -99,10 +101,14 @@ def coefficients(module):
     return (module.taps() if isinstance(module, FIR) else module.sos()).ravel()
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def sos_of(graph, state):
+    """Compiled once for all modules that differ in their parameters only."""
+    return nnx.merge(graph, state).sos()
+
+
 def sections(module) -> np.ndarray:
-    """The module's sections; compiled, as a table of modules takes its time otherwise."""
-    graph, state = nnx.split(module)
-    return np.asarray(jax.jit(lambda s: nnx.merge(graph, s).sos())(state))
+    return np.asarray(sos_of(*nnx.split(module)))
 
 
 def processed(module, x: np.ndarray) -> np.ndarray:
@@ -508,12 +514,9 @@ def test_gradients_reach_the_audio(name):
 def test_stable_for_any_parameters(name):
     """|a_2| < 1 and |a_1| < 1 + a_2: the poles are inside, even as float32 has them."""
     module = MODULES[name](40)
-    graph = nnx.graphdef(module)
-    of_state = jax.jit(lambda s: nnx.merge(graph, s).sos())
     for scale in (1.0, 30.0, 1000.0):
         for seed in range(3):
-            state = nnx.state(scattered(module, scale, seed))
-            sos = np.asarray(of_state(state), np.float64)
+            sos = sections(scattered(module, scale, seed)).astype(np.float64)
             assert np.isfinite(sos).all()
             a1, a2 = sos[:, 4] / sos[:, 3], sos[:, 5] / sos[:, 3]
             assert (np.abs(a2) < 1).all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,9 +75,14 @@ def wild(module: nnx.Module, size: float, seed: int) -> None:
     nnx.update(module, moved)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def sos_of(graph, state):
+    """Compiled once for all modules that differ in their parameters only."""
+    return nnx.merge(graph, state).sos()
+
+
 def sections(module) -> np.ndarray:
-    graph, state = nnx.split(module)
-    return np.asarray(jax.jit(lambda s: nnx.merge(graph, s).sos())(state))
+    return np.asarray(sos_of(*nnx.split(module)))
 
 
 BANDS = len(nn.AccurateGEQ(1, sample_rate=FS).frequencies)
