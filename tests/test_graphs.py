@@ -50,7 +50,7 @@ def test_faust():
     assert SEEN["depth 2"] >= 5
 
 
-@settings(max_examples=90, **QUIET)
+@settings(max_examples=230, **QUIET)
 @given(samples())
 def faust_agrees(sample: Sample):
     program, inputs, length = sample.program, sample.inputs, sample.length
