@@ -29,8 +29,8 @@ def delay_read(past: Array, samples: tuple[int, ...], length: int, start: ArrayL
     lines = past.reshape(-1, past.shape[-1])
     begins = [history - m for m in samples]
     if len(samples) <= SLICES:
-        found = jnp.stack([run(lines[k], b, length, start) for k, b in enumerate(begins)])
-        return found.reshape(*channels, length)
+        rows = [_row(lines, k, b, length, start) for k, b in enumerate(begins)]
+        return jnp.concatenate(rows).reshape(*channels, length)
     at = np.array(begins, np.int32) + jnp.asarray(start, jnp.int32)
     numbers = lax.GatherDimensionNumbers(
         offset_dims=(1,), collapsed_slice_dims=(0,), start_index_map=(0, 1)
@@ -40,6 +40,12 @@ def delay_read(past: Array, samples: tuple[int, ...], length: int, start: ArrayL
         lines, indices, numbers, (1, length), mode="promise_in_bounds", unique_indices=True
     )
     return found.reshape(*channels, length)
+
+
+def _row(lines: Array, k: int, begin: int, length: int, start: ArrayLike) -> Array:
+    if isinstance(start, int):
+        return lines[k : k + 1, start + begin : start + begin + length]
+    return lax.dynamic_slice(lines, (k, start + begin), (1, length))
 
 
 def run(x: Array, begin: int, length: int, start: ArrayLike = 0) -> Array:
