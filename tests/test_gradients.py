@@ -6,6 +6,7 @@ Everything in float64, on short signals.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
+from contextlib import nullcontext
 from importlib import import_module
 from typing import Any
 
@@ -65,15 +66,17 @@ def named(name: str) -> Example:
 
 @pytest.mark.parametrize("name", marked([*NETWORKS, *LOOPS, *LARGE], [*NETWORKS, *LOOPS]))
 def test_first_derivatives(name, plainly):
-    found = Differentiated(named(name))
-    backwards = list(run_backwards(found.jaxpr.jaxpr))
-    if name in FALLBACK:
-        assert plainly
-    else:
-        # Each loop is transposed into one that runs backwards.
-        assert not plainly
-        assert any(backwards) == bool(backwards)
-    found.check()
+    """By plain loops where `feedback_adjoint` would have another way; see its own tests."""
+    with LOOP_MODULE.plainly() if name in FALLBACK else nullcontext():
+        found = Differentiated(named(name))
+        backwards = list(run_backwards(found.jaxpr.jaxpr))
+        if name in FALLBACK:
+            assert plainly
+        else:
+            # Each loop is transposed into one that runs backwards.
+            assert not plainly
+            assert any(backwards) == bool(backwards)
+        found.check()
 
 
 def gradient(function: Any, at: Any, w: np.ndarray) -> Any:
@@ -127,11 +130,12 @@ def test_a_loop_that_cannot_run_backwards_is_transposed_as_it_runs(monkeypatch, 
     """Without the rule that its transpose needs, a loop has the same derivative."""
     model = named("a channel picked twice")
     at, w = (model.parameters, model.x), weights(model)
-    wanted = gradient(model.function, at, w)
-    assert not plainly
-    monkeypatch.delitem(RULES, "scatter-add")
-    close(gradient(model.function, at, w), wanted)
-    assert plainly
+    with LOOP_MODULE.plainly():
+        wanted = gradient(model.function, at, w)
+        assert not plainly
+        monkeypatch.delitem(RULES, "scatter-add")
+        close(gradient(model.function, at, w), wanted)
+        assert plainly
 
 
 @jax.custom_jvp

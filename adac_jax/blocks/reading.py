@@ -15,12 +15,21 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from adac_jax.blocks.fusion import (
+    entering,
+    followers,
+    later,
+    products,
+    read_outside,
+    reads,
+    waiting,
+)
 from adac_jax.blocks.knobs import follow
 from adac_jax.blocks.stateful import STATEFUL
 from adac_jax.blocks.stateless import ELEMENTWISE, PER_SAMPLE, dtype_of
 from adac_jax.kernels import delay_read, variable_read, whole_blocks
 from adac_jax.kernels import run as samples_from
-from ir import Graph, Node
+from ir import Graph
 from ir.cycles import order
 from ir.knobs import check_names
 from ir.ops.controls import attribute
@@ -74,25 +83,17 @@ class Plan:
             k: node for k, node in graph if node.op == "control" and node.text("name") in moved
         }
         self.static = _static(graph, coefficients, dtype, self.moved)
-        self.turned = self._turned()
+        self.products = products(graph, self.static)
+        self.sources = reads(graph, self.products)
+        self.followers = {
+            step: followers(graph, self.sources, self.steps, step, self.static)
+            for step in self.steps
+            if isinstance(step, Loop)
+        }
+        self.lines: dict[int, Array] = {}
+        self._with_loops = {k for found in self.followers.values() for k in found}
         self.prepared: dict[tuple[int, int], Any] = {}
         self._prepare(self.steps, length, ends)
-
-    def _turned(self) -> dict[int, Array]:
-        """Matrices that are multiplied from the left with what has time as its last axis, turned.
-
-        Fast products want what is summed over in the last axis of a matrix. Within a loop the
-        matrix would be turned each time, if the compiler saw that it can be.
-        """
-        found = {}
-        for _, node in self.graph:
-            if node.op != "einsum":
-                continue
-            inputs, result = node.text("subscripts").split("->")
-            for s, term in zip(node.inputs, inputs.split(","), strict=True):
-                if s in self.static and len(term) == 2 and term[0] not in result:
-                    found[s] = lax.optimization_barrier(self.static[s].T)
-        return found
 
     def start(self) -> State:
         """The state before the first sample."""
@@ -132,7 +133,7 @@ class Plan:
         for step in steps:
             if isinstance(step, Loop):
                 size = self._block_length(step)
-                whole, rest, _ = _split(length, size, ends)
+                whole, rest, _ = split(length, size, ends)
                 if whole:
                     self._prepare(step.body, size, True)
                 if rest:
@@ -168,7 +169,7 @@ class Plan:
         for step in steps:
             if isinstance(step, Loop):
                 self._run_loop(step, state, values, length, ends)
-            elif step not in self.static and step not in values:
+            elif step not in self.static and step not in values and step not in self._with_loops:
                 self._run_node(step, state, values, length, lines.get(step))
 
     def _run_node(
@@ -176,7 +177,7 @@ class Plan:
     ) -> None:
         node = self.graph.nodes[k]
         if node.op in PER_SAMPLE:
-            values[k] = self._per_sample(node, values, length)
+            values[k] = self.per_sample(k, values, length)
             return
         rest = tuple(self.static[s] if s in self.static else values[s] for s in node.inputs[1:])
         if line is None:
@@ -191,12 +192,18 @@ class Plan:
         low, high = node.int("minimum"), node.int("maximum")
         # The block itself is not there yet, but the least delay keeps it out of reach.
         if not self.in_place:
-            past = _padded(past, length)
+            past = padded(past, length)
         d = rest[0] if node.inputs[1] not in self.static else rest[0][..., None]
         values[k] = variable_read(samples_from(past, 0, high + length, start), d, low, high, length)
 
-    def _per_sample(self, node: Node, values: Mapping[int, Array], length: int) -> Array:
+    def per_sample(self, k: int, values: Mapping[int, Array], length: int) -> Array:
         """A stateless operation on all samples, without moving time from its place."""
+        node = self.graph.nodes[k]
+        if k in self.products:
+            matrix, term, source, signal, result = self.products[k]
+            time = next(c for c in ascii_letters if c not in term + signal + result)
+            subscripts = f"{term},{signal}{time}->{result}{time}"
+            return jnp.einsum(subscripts, matrix, values[source], precision="highest")
         arguments = [self.static[s] if s in self.static else values[s] for s in node.inputs]
         still = [s in self.static for s in node.inputs]
         function = PER_SAMPLE[node.op](node, self.dtype)
@@ -206,65 +213,68 @@ class Plan:
         if node.op == "einsum" and not all(still):
             inputs, result = node.text("subscripts").split("->")
             time = next(c for c in ascii_letters if c not in inputs)
-            parts = inputs.split(",")
-            for at, s in enumerate(node.inputs):
-                if s in self.turned and parts[at][0] not in result:
-                    arguments[at], parts[at] = self.turned[s], parts[at][::-1]
-            terms = [t + ("" if s else time) for t, s in zip(parts, still, strict=True)]
+            terms = [t + ("" if s else time) for t, s in zip(inputs.split(","), still, strict=True)]
             return jnp.einsum(f"{','.join(terms)}->{result}{time}", *arguments, precision="highest")
         axes = [None if s else -1 for s in still]
         return jax.vmap(function, axes, -1, axis_size=length)(*arguments)
 
     def _run_loop(self, loop: Loop, state: State, values: Values, length: int, ends: bool) -> None:
         members = loop.members()
-        inside = set(members)
+        following = self.followers.get(loop, ())
+        inside = {*members, *following}
         held = [k for k in members if k in state]
         source = {k: self.graph.nodes[k].inputs[0] for k in loop.cuts}
         history = {k: state[k].shape[-1] for k in loop.cuts}
         samples = self._block_length(loop)
-        whole, rest, total = _split(length, samples, ends)
-        entering = {k: _padded(values[k], total - length) for k in self._entering(inside)}
-        waiting = self._waiting(loop, inside) if self.in_place else {}
+        whole, rest, total = split(length, samples, ends)
+        outside = entering(self.sources, inside, self.static)
+        signals = {k: padded(values[k], total - length) for k in outside}
+        still = (
+            waiting(self.graph, self.sources, loop, inside, self.static) if self.in_place else {}
+        )
 
         def block(carry: State, start: Any, size: int) -> tuple[State, Values]:
             """Runs the block that begins at `start`; returns state and all values."""
             inner = {k: carry[k] for k in held}
             found = {
                 k: samples_from(x, 0, size, start)
-                for k, x in entering.items()
-                if k not in waiting.values()
+                for k, x in signals.items()
+                if k not in still.values()
             }
-            for line, k in waiting.items():
+            for line, k in still.items():
                 found[k] = samples_from(carry[line], history[line], size, start)
             begin = start if self.in_place else 0
             lines = {k: (carry[k], begin) for k in loop.cuts}
             self._run(loop.body, inner, found, size, lines, True)
+            for k in following:
+                found[k] = self.per_sample(k, found, size)
             for k in loop.cuts:
                 # What entered the lines is known by now.
                 entered = self._block(source[k], found, size).astype(carry[k].dtype)
                 if self.in_place:
-                    inner[k] = _written(carry[k], entered, start + history[k])
+                    inner[k] = written(carry[k], entered, start + history[k])
                 else:
                     inner[k] = jnp.concatenate([carry[k], entered], axis=-1)[..., size:]
             return inner, found
 
         carry = {k: state[k] for k in held}
-        read = self._read_outside(inside)
+        read = read_outside(self.graph, self.sources, inside)
         if not self.in_place:
             carry = self._scan(block, carry, values, read, samples, whole, rest, length)
             state.update(carry)
             return
         for k in loop.cuts:
-            if k in waiting:
-                x = entering[waiting[k]].astype(carry[k].dtype)
+            if k in still:
+                x = signals[still[k]].astype(carry[k].dtype)
                 carry[k] = jnp.concatenate([carry[k], x], axis=-1)
             else:
-                carry[k] = _padded(carry[k], total)
+                carry[k] = padded(carry[k], total)
         # What enters a line can be read there, and what follows from lines by little work is
         # computed from them later, all at once; all else that is wanted gets an array of its own.
-        written = {source[k]: k for k in loop.cuts}
-        later = self._later(loop, [k for k in read if k not in written], inside)
-        kept = [k for k in read if k not in written and k not in later]
+        lined = {source[k]: k for k in loop.cuts}
+        others = [k for k in read if k not in lined]
+        after = later(self.graph, loop, others, inside, self.static)
+        kept = [k for k in others if k not in after]
         results = {}
         for k in kept:
             node = self.graph.nodes[k]
@@ -272,7 +282,7 @@ class Plan:
 
         def write(both: tuple[State, Values], start: Any, size: int) -> tuple[State, Values]:
             inner, found = block(both[0], start, size)
-            return inner, {k: _written(both[1][k], found[k], start) for k in kept}
+            return inner, {k: written(both[1][k], found[k], start) for k in kept}
 
         both = (carry, results)
         if whole:
@@ -281,18 +291,19 @@ class Plan:
         if rest:
             both = write(both, whole * samples, rest)
         carry, results = both
-        for k in (*written, *kept):
+        for k in (*lined, *kept):
             if k not in read:
                 continue
-            line = written.get(k)
+            line = lined.get(k)
             found = results[k] if line is None else carry[line][..., history[line] :]
             values[k] = found[..., :length]
         lines = {k: (carry[k], 0) for k in loop.cuts}
         again = dict(values)
-        for k in later:
+        for k in after:
             if k not in again:
                 self._run_node(k, {}, again, length, lines.get(k))
-        values.update({k: again[k] for k in read if k in later})
+        values.update({k: again[k] for k in read if k in after})
+        self.lines.update({k: carry[k] for k in loop.cuts})
         for k in loop.cuts:
             carry[k] = carry[k][..., length : length + history[k]]
         state.update(carry)
@@ -326,62 +337,6 @@ class Plan:
             joined = jnp.concatenate([part[position] for part in parts], axis=-1)
             values[k] = joined[..., :length]
         return carry
-
-    def _later(self, loop: Loop, wanted: Sequence[int], inside: set[int]) -> list[int]:
-        """Wanted signals that follow from delay lines by elementwise operations, in order.
-
-        What they need comes before them.
-        """
-        found: list[int] = []
-        cheap: dict[int, bool] = {}
-
-        def visit(k: int, chain: list[int]) -> bool:
-            if k in self.static or k not in inside:
-                return True
-            if k not in cheap:
-                node = self.graph.nodes[k]
-                cut = k in loop.cuts and node.op == "delay"
-                cheap[k] = cut or (
-                    node.op in ELEMENTWISE and all(visit(s, chain) for s in node.inputs)
-                )
-                if cheap[k]:
-                    chain.append(k)
-            return cheap[k]
-
-        for k in wanted:
-            chain: list[int] = []
-            if visit(k, chain):
-                found.extend(chain)
-        return found
-
-    def _waiting(self, loop: Loop, inside: set[int]) -> dict[int, int]:
-        """Delay lines in which a signal from outside waits to be added to what comes back.
-
-        Where u = x + …, and u enters a line, x can lie in the line where u will be written, and
-        needs no array of its own.
-        """
-        found: dict[int, int] = {}
-        for k in loop.cuts:
-            u = self.graph.nodes[k].inputs[0]
-            node = self.graph.nodes[u]
-            outside = [s for s in node.inputs if s not in inside and s not in self.static]
-            if node.op != "add" or len(outside) != 1 or outside[0] in found.values():
-                continue
-            readers = [j for j in inside if outside[0] in self.graph.nodes[j].inputs]
-            if readers == [u] and self.graph.nodes[outside[0]].type == node.type:
-                found[k] = outside[0]
-        return found
-
-    def _entering(self, inside: set[int]) -> list[int]:
-        """The signals that a loop reads from outside."""
-        sources = {s for k in inside for s in self.graph.nodes[k].inputs}
-        return sorted(s for s in sources if s not in inside and s not in self.static)
-
-    def _read_outside(self, inside: set[int]) -> list[int]:
-        """The signals inside a loop that are read from outside."""
-        read = set(self.graph.outputs)
-        read.update(s for j, node in self.graph if j not in inside for s in node.inputs)
-        return sorted(inside & read)
 
     def _block(self, k: int, values: Mapping[int, Array], length: int) -> Array:
         if k in self.static:
@@ -436,13 +391,13 @@ def run_in_chunks(
     if count < 2:
         return run_whole(graph, coefficients, inputs, length)
     chunk = -(-length // count)
-    padded = [_padded(x, count * chunk - length) for x in inputs]
+    full = [padded(x, count * chunk - length) for x in inputs]
     every = (*inputs, *coefficients.values())
     dtype = jnp.result_type(*(x.dtype for x in every if jnp.issubdtype(x.dtype, jnp.floating)))
     plan = Plan(graph, coefficients, chunk, dtype)
 
     def step(state: State, start: Array) -> tuple[State, tuple[Array, ...]]:
-        return plan.run(state, [samples_from(x, 0, chunk, start) for x in padded])
+        return plan.run(state, [samples_from(x, 0, chunk, start) for x in full])
 
     ys = lax.scan(jax.checkpoint(step), plan.start(), jnp.arange(count) * chunk)[1]
     return tuple(_joined(y)[..., :length] for y in ys)
@@ -471,7 +426,7 @@ def run(
     return tuple(jnp.moveaxis(y, -1, 0) for y in found)
 
 
-def _split(length: int, block: int, ends: bool) -> tuple[int, int, int]:
+def split(length: int, block: int, ends: bool) -> tuple[int, int, int]:
     """Whole blocks, what is left, and how many samples are run in all."""
     if ends:
         return *divmod(length, block), length
@@ -479,11 +434,13 @@ def _split(length: int, block: int, ends: bool) -> tuple[int, int, int]:
     return whole, 0, whole * block
 
 
-def _padded(x: Array, samples: int) -> Array:
+def padded(x: Array, samples: int) -> Array:
+    """A signal with so many samples of silence after it."""
     return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, samples)]) if samples else x
 
 
-def _written(x: Array, block: Array, start: Any) -> Array:
+def written(x: Array, block: Array, start: Any) -> Array:
+    """A signal in which a block has been replaced from `start` on."""
     return lax.dynamic_update_slice_in_dim(x, block.astype(x.dtype), start, axis=-1)
 
 

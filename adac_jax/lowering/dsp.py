@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -164,6 +166,26 @@ def _feedback(w: Walker, eqn: JaxprEqn, *values: Value) -> list[Value]:
         return close_loop(w, eqn.params["jaxpr"], consts, sources, axes, valid)
 
 
+@rule("feedback_saving")
+def _feedback_saving(w: Walker, eqn: JaxprEqn, *values: Value) -> list[Value]:
+    axes, length = eqn.params["axes"], eqn.params["length"]
+    first = len(values) - len(axes)
+    sources = [_signal(w, x, a) for x, a in zip(values[first:], axes, strict=True)]
+    found = close_loop(w, eqn.params["jaxpr"], values[:first], sources, axes, length)
+    # What the lines held is read by the derivative in reverse alone, which is no graph.
+    lines = [Known(np.broadcast_to(0.0, v.aval.shape)) for v in eqn.outvars[len(found) :]]
+    return [*found, *lines]
+
+
+@rule("feedback_tangent")
+def _feedback_tangent(w: Walker, eqn: JaxprEqn, *values: Value) -> list[Value]:
+    from adac_jax.primitives.feedback_adjoint import plain_tangent
+
+    specs = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.invars]
+    closed = jax.make_jaxpr(partial(plain_tangent, **eqn.params))(*specs)
+    return w.walk(*open_jaxpr(closed), list(values))
+
+
 def close_loop(
     w: Walker,
     jaxpr: Any,
@@ -182,7 +204,17 @@ def close_loop(
 
 
 WITH_SIGNALS.update(
-    ("delay", "variable_delay", "fractional_delay", "fir", "lfilter", "sosfilt", "feedback")
+    (
+        "delay",
+        "variable_delay",
+        "fractional_delay",
+        "fir",
+        "lfilter",
+        "sosfilt",
+        "feedback",
+        "feedback_saving",
+        "feedback_tangent",
+    )
 )
 
 

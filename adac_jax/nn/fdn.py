@@ -108,11 +108,13 @@ class FDN(Module):
 
         def loop(u: Array) -> tuple[Array, Array]:
             s = self._through(u, "delays", "absorption")
-            return self._through(s, "loop", "matrix", "feedback_delays"), s
+            # What is heard is added up within the loop, where the lines' samples are at hand.
+            heard = self._through(s, "output_gain")
+            return self._through(s, "loop", "matrix", "feedback_delays"), heard
 
         entering = self._through(x, "pre_tone", "input_gain")
-        _, s = feedback(loop, entering, has_aux=True)
-        y = self._through(s, "output_gain", "tone")
+        _, heard = feedback(loop, entering, has_aux=True)
+        y = self._through(heard, "tone")
         return y if self.direct is None else y + self._through(x, "direct")
 
     def _through(self, x: Array, *names: str) -> Array:

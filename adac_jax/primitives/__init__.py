@@ -1,5 +1,6 @@
 """The JAX primitives of delay networks."""
 
+import adac_jax.primitives.feedback_adjoint  # noqa: F401  the derivative of `feedback`
 from adac_jax.primitives.control import control, set_controls
 from adac_jax.primitives.delay import delay, variable_delay
 from adac_jax.primitives.feedback import feedback

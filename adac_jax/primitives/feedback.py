@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -19,65 +21,37 @@ from adac_jax._compat import (
     batching,
     jaxpr_as_fun,
 )
-from adac_jax.errors import AdacError, DelayFreeLoopError, IRError, RefusedError
+from adac_jax.errors import AdacError, DelayFreeLoopError, IRError
 from adac_jax.lowering.source import calling_line
-from adac_jax.lowering.values import Known, Signal, Unusable, Value
-from adac_jax.lowering.walker import Walker
+from adac_jax.lowering.values import Signal
 from adac_jax.primitives.composite import (
     batch_size,
     define,
     front,
     normal_axis,
     replaced,
-    time_back,
-    time_last,
     transposed,
 )
 from adac_jax.primitives.hoisting import hoist
-from ir import Builder, Graph
-from ir.cycles import has_loops, order
+from adac_jax.primitives.lowered import abstractly, lower, parted, run
+from ir.cycles import has_loops
 
-Lowered = tuple[Graph, Walker, list[Value]]
+_PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
 
 
-def _lower(
-    jaxpr: ClosedJaxpr,
-    consts: Sequence[Any],
-    xs: Sequence[Any],
-    axes: Sequence[int],
-    length: int,
-    reverse: bool,
-    silent: tuple[bool, ...],
-    closed: bool = True,
-) -> Lowered:
-    """The graph of u = x + loop(u) and the values of u and of what else the loop returns.
+@contextmanager
+def plainly() -> Iterator[None]:
+    """Within, derivatives of loops are made of loops alone, which can be lowered and transposed."""
+    token = _PLAIN.set(True)
+    try:
+        yield
+    finally:
+        _PLAIN.reset(token)
 
-    With closed=False that of loop(x): it is then the values of what goes back that come first. The
-    outputs of the graph are those values that are signals. An x that is `silent` is known to be
-    zero throughout.
-    """
-    from adac_jax.lowering.dsp import close_loop, walk_loop
 
-    builder = Builder("feedback")
-    walker = Walker(builder, lift=True, reverse=reverse)
-    walker.first_input = len(xs)
-    sources = []
-    for k, (x, axis, quiet) in enumerate(zip(xs, axes, silent, strict=True)):
-        shape = (*x.shape[:axis], *x.shape[axis + 1 :])
-        source = builder.add("input", index=k, shape=shape, kind="real")
-        if quiet and closed:
-            source = builder.add("broadcast", builder.constant(0.0), shape=shape, axes=())
-        sources.append(source)
-    known = [Known(c) for c in consts]
-    if closed:
-        results = close_loop(walker, jaxpr, known, sources, axes, length)
-    else:
-        signals = [Signal(k, axis, 0, length) for k, axis in zip(sources, axes, strict=True)]
-        returned, others = walk_loop(walker, jaxpr, known, signals)
-        back = [Signal(k, axis, 0, length) for k, axis in zip(returned, axes, strict=True)]
-        results = [*back, *others]
-    outputs = tuple(r.node for r in results if isinstance(r, Signal))
-    return builder.build(outputs), walker, results
+def is_plain() -> bool:
+    """Whether this is within `plainly`."""
+    return _PLAIN.get()
 
 
 def _feedback(
@@ -89,42 +63,10 @@ def _feedback(
     silent: tuple[bool, ...],
     in_place: bool = True,
 ) -> list[Array]:
-    consts, xs = _parted(operands, axes)
-    lowered = _lower(jaxpr, consts, xs, axes, length, reverse, silent)
+    consts, xs = parted(operands, axes)
+    lowered = lower(jaxpr, consts, xs, axes, length, reverse, silent)
     reading = partial(blocks.run_whole, in_place=in_place)
-    return _run(lowered, xs, axes, length, reverse, silent, reading)
-
-
-def _run(
-    lowered: Lowered,
-    xs: Sequence[Array],
-    axes: Sequence[int],
-    length: int,
-    reverse: bool,
-    silent: tuple[bool, ...],
-    reading: Callable[..., tuple[Array, ...]] = blocks.run_whole,
-) -> list[Array]:
-    """The values of a lowered loop, by the block reading."""
-    graph, walker, results = lowered
-    inputs = [time_last(x, axis, reverse) for x, axis in zip(xs, axes, strict=True)]
-    values = {name: jnp.asarray(slot.value) for name, slot in walker.slots.items()}
-    found = iter(reading(graph, values, [*inputs, *walker.lifted], length))
-    answer = []
-    for result in results:
-        if isinstance(result, Signal):
-            answer.append(time_back(next(found), result.axis, reverse))
-        elif isinstance(result, Known):
-            answer.append(jnp.asarray(result.value))
-        else:
-            assert isinstance(result, Unusable)
-            raise RefusedError("feedback", result.reason)
-    return answer
-
-
-def _parted(operands: Sequence[Any], axes: Sequence[int]) -> tuple[list[Any], list[Any]]:
-    """Operands as what the loop closes over, and what enters it."""
-    first = len(operands) - len(axes)
-    return list(operands[:first]), list(operands[first:])
+    return run(lowered, xs, axes, length, reverse, silent, reading)
 
 
 def _abstract(*operands: Any, jaxpr: ClosedJaxpr, axes: tuple[int, ...], **_: Any) -> list[Any]:
@@ -133,19 +75,24 @@ def _abstract(*operands: Any, jaxpr: ClosedJaxpr, axes: tuple[int, ...], **_: An
     return [ShapedArray(r.shape, r.dtype) for r in results]
 
 
-def _jvp(
-    primals: Sequence[Any], tangents: Sequence[Any], /, *, jaxpr: ClosedJaxpr, **parameters: Any
-) -> tuple[list[Any], list[Any]]:
+def tangent(
+    primals: Sequence[Any],
+    results: Sequence[Any],
+    tangents: Sequence[Any],
+    /,
+    *,
+    jaxpr: ClosedJaxpr,
+    **parameters: Any,
+) -> list[Any]:
     """u̇ = ẋ + ∂loop/∂θ θ̇ + ∂loop/∂u u̇: a loop of the same kind, round the tangent map.
 
     What a change of parameters θ adds is computed from the whole of u at once, outside of the loop.
     """
     axes = parameters["axes"]
     count = len(axes)
-    results = feedback_p.bind(*primals, jaxpr=jaxpr, **parameters)
-    consts, xs = _parted(primals, axes)
-    moved, entering = _parted(tangents, axes)
-    u = results[:count]
+    consts, xs = parted(primals, axes)
+    moved, entering = parted(tangents, axes)
+    u = list(results[:count])
     real = [k for k, r in enumerate(results) if jnp.issubdtype(r.dtype, jnp.floating)]
     moving = [k for k, t in enumerate(moved) if type(t) is not ad.Zero]
     added = [0] * len(real)
@@ -165,9 +112,9 @@ def _jvp(
     ]
     loop = jaxpr_as_fun(jaxpr)
 
-    def tangent(*operands: Array) -> list[Array]:
-        residuals, directions = _parted(operands, axes)
-        inside, at = _parted(residuals, axes)
+    def of_directions(*operands: Array) -> list[Array]:
+        residuals, directions = parted(operands, axes)
+        inside, at = parted(residuals, axes)
 
         def of_signals(*signals: Array) -> list[Array]:
             found = loop(*inside, *signals)
@@ -176,12 +123,13 @@ def _jvp(
         return jax.jvp(of_signals, at, directions)[1]
 
     known = [*consts, *u]
-    inner, kept = hoist(jax.make_jaxpr(tangent)(*known, *entering), known)
+    with plainly():  # loops in this one become part of one that may be transposed
+        inner, kept = hoist(jax.make_jaxpr(of_directions)(*known, *entering), known)
     found = feedback_p.bind(*kept, *entering, jaxpr=inner, **parameters)
     answer: list[Any] = [ad.Zero(ShapedArray(r.shape, jax.dtypes.float0)) for r in results]
     for position, k in enumerate(real):
         answer[k] = found[position] if k < count else found[position] + added[position]
-    return results, answer
+    return answer
 
 
 def _open(*operands: Array, jaxpr: ClosedJaxpr, **parameters: Any) -> list[Array]:
@@ -189,11 +137,11 @@ def _open(*operands: Array, jaxpr: ClosedJaxpr, **parameters: Any) -> list[Array
 
     The derivatives of those are better known to their primitives than to the block reading.
     """
-    consts, u = _parted(operands, parameters["axes"])
-    lowered = _lower(jaxpr, consts, u, **parameters, closed=False)
+    consts, u = parted(operands, parameters["axes"])
+    lowered = lower(jaxpr, consts, u, **parameters, closed=False)
     if has_loops(lowered[0]):
         return jaxpr_as_fun(jaxpr)(*operands)
-    return _run(lowered, u, **parameters, reading=blocks.run_in_chunks)
+    return run(lowered, u, **parameters, reading=blocks.run_in_chunks)
 
 
 def _transpose(
@@ -205,7 +153,7 @@ def _transpose(
     """
     axes, reverse = parameters["axes"], parameters["reverse"]
     count = len(axes)
-    consts, xs = _parted(operands, axes)
+    consts, xs = parted(operands, axes)
     nothing = [None] * len(consts)
     if all(type(c) is ad.Zero for c in cotangents):
         return [*nothing, *(ad.Zero(x.aval) for x in xs)]
@@ -214,7 +162,7 @@ def _transpose(
     try:
         if any(map(ad.is_undefined_primal, consts)):
             raise AdacError("What the loop closes over is to be transposed too.")
-        found = _abstractly(consts, specs, jaxpr=jaxpr, **parameters)
+        found = abstractly(consts, specs, jaxpr=jaxpr, **parameters)
         others = [
             k
             for k in range(count, len(cotangents))
@@ -229,7 +177,7 @@ def _transpose(
         new_axes = (*axes, *(f.axis for f in further))
 
         def back(*values: Array) -> list[Array]:
-            inside, directions = _parted(values, new_axes)
+            inside, directions = parted(values, new_axes)
 
             def of_taken(*signals: Array) -> list[Array]:
                 # Once, for all results: cotangents that meet in it go back together.
@@ -248,7 +196,7 @@ def _transpose(
             "reverse": not reverse,
             "silent": silent,
         }
-        _abstractly(kept, entering, **options)
+        abstractly(kept, entering, **options)
     except (AdacError, IRError):
         # Something in it has no meaning sample by sample when time is reversed.
         free = [k for k, o in enumerate(operands) if ad.is_undefined_primal(o)]
@@ -264,47 +212,47 @@ def _transpose(
     return [*nothing, *feedback_p.bind(*kept, *entering, **options)[:count]]
 
 
-def _abstractly(consts: Sequence[Any], xs: Sequence[Any], **parameters: Any) -> list[Value]:
-    """What the loop returns, without running it.
-
-    Raises:
-        AdacError, IRError: it is not one that can be run.
-    """
-    found: list[Value] = []
-
-    def lowered(*values: Array) -> list[Array]:
-        graph, _, results = _lower(consts=values, xs=xs, **parameters)
-        order(graph)
-        found.extend(results)
-        return []
-
-    jax.eval_shape(lowered, *consts)
-    return found
-
-
 def _batch(operands: Sequence[Array], axes: Sequence[int | None], /, **parameters: Any) -> Any:
-    size = batch_size(operands, axes)
-    count = len(parameters["axes"])
-    first = len(operands) - count
-    consts = [
-        o if a is None else jnp.moveaxis(o, a, 0)
-        for o, a in zip(operands[:first], axes[:first], strict=True)
-    ]
-    xs = [front(o, a, size) for o, a in zip(operands[first:], axes[first:], strict=True)]
-    closed = jaxpr_as_fun(parameters["jaxpr"])
-    inner = [None if a is None else 0 for a in axes[:first]] + [0] * count
-    mapped = jax.vmap(closed, in_axes=tuple(inner), out_axes=0, axis_size=size)
-    batched = jax.make_jaxpr(mapped)(*consts, *xs)
-    new = {**parameters, "jaxpr": batched, "axes": tuple(a + 1 for a in parameters["axes"])}
-    results = feedback_p.bind(*consts, *xs, **new)
+    full, new = batched(operands, axes, **parameters)
+    results = feedback_p.bind(*full, **new)
     return results, [0] * len(results)
+
+
+def batched(
+    operands: Sequence[Array],
+    batch_axes: Sequence[int | None],
+    own: Sequence[bool] = (),
+    size: int | None = None,
+    **parameters: Any,
+) -> tuple[list[Array], dict[str, Any]]:
+    """The operands and parameters of one loop that does what one a batch's member does.
+
+    Args:
+        operands: What the loops close over, and what enters them.
+        batch_axes: Their batch axes.
+        own: For each operand, whether it becomes one a member even if there is one for all.
+        size: That of the batch, if not that of the operands.
+        **parameters: Those of the primitive.
+    """
+    size = batch_size(operands, batch_axes) if size is None else size
+    first = len(operands) - len(parameters["axes"])
+    full, inner = [], []
+    for k, (operand, axis) in enumerate(zip(operands, batch_axes, strict=True)):
+        one = axis is None and k < first and not (own and own[k])
+        full.append(operand if one else front(operand, axis, size))
+        inner.append(None if one else 0)
+    closed = jaxpr_as_fun(parameters["jaxpr"])
+    mapped = jax.vmap(closed, in_axes=tuple(inner), out_axes=0, axis_size=size)
+    with plainly():
+        jaxpr = jax.make_jaxpr(mapped)(*full)
+    return full, {**parameters, "jaxpr": jaxpr, "axes": tuple(a + 1 for a in parameters["axes"])}
 
 
 feedback_p = Primitive("feedback")
 feedback_p.multiple_results = True
 feedback_p.def_abstract_eval(_abstract)
 define(feedback_p, _feedback)
-ad.primitive_jvps[feedback_p] = _jvp
+# Its derivative is in `feedback_adjoint`.
 ad.primitive_transposes[feedback_p] = _transpose
 batching.primitive_batchers[feedback_p] = _batch
 
@@ -375,6 +323,6 @@ def _check_causal(
     silent = (False,) * len(axes)
     options = {"axes": axes, "length": length, "reverse": False, "silent": silent}
     try:
-        _abstractly(consts, specs, jaxpr=jaxpr, **options)
+        abstractly(consts, specs, jaxpr=jaxpr, **options)
     except DelayFreeLoopError as error:
         raise DelayFreeLoopError(error.cycle, error.labels, calling_line()) from None

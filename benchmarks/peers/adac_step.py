@@ -15,7 +15,7 @@ import optax  # noqa: E402
 from flax import nnx  # noqa: E402
 
 import adac_jax  # noqa: E402
-from adac_jax import blocks, nn  # noqa: E402
+from adac_jax import blocks, losses, nn  # noqa: E402
 from adac_jax.frequency import frequency_response  # noqa: E402
 from peers.case import BANDWIDTH, LEARNING_RATE, RATE, Case  # noqa: E402
 
@@ -67,7 +67,7 @@ def colourless(case: Case) -> tuple[Loss, nnx.State]:
             return jnp.fft.rfft(nnx.merge(graphdef, state, fixed)(impulse)[:, 0])
 
     def loss(state: nnx.State) -> jax.Array:
-        return jnp.mean((jnp.abs(spectrum(state)) - 1) ** 2)
+        return losses.colourless(spectrum(state))
 
     return loss, start
 
