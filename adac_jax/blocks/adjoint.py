@@ -22,17 +22,18 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
+from adac_jax.blocks import adjoint_filters as filters
 from adac_jax.blocks.fusion import Product, entering
-from adac_jax.blocks.reading import Plan, padded, split, written
+from adac_jax.blocks.reading import RECURSIVE, Plan, padded, split, written
 from adac_jax.blocks.stateless import PER_SAMPLE
-from adac_jax.kernels import delay_read
+from adac_jax.kernels import StateSpace, delay_read
 from adac_jax.kernels import run as samples_from
 from ir import Graph
 from ir.cycles import order
 from ir.schedule import Loop, schedule
 
-Known = dict[str, dict[int, Array]]
-"""What a block is computed with that is no signal: values of nodes, and matrices of products."""
+Known = dict[str, dict[int, Any]]
+"""What a block is computed with that is no signal: values of nodes, of products, of filters."""
 
 
 class Saved(NamedTuple):
@@ -40,19 +41,22 @@ class Saved(NamedTuple):
 
     Attributes:
         outputs: As of `run_whole`.
-        lines: What entered each delay line, after its silence: (*channels, m + total).
+        held: What entered each delay line, after its silence, (*channels, m + total); the states
+            of each filter before each block, (*channels, blocks, order); and what each filter
+            makes, (*channels, total).
     """
 
     outputs: tuple[Array, ...]
-    lines: tuple[Array, ...]
+    held: tuple[Array, ...]
 
 
 def the_loop(graph: Graph, length: int) -> Loop | None:
     """The loop of a graph whose derivative this module computes; None for other graphs.
 
-    It is the only one, holds delays and operations on one sample of real signals, and all outputs
-    leave it. Each signal that enters is added to what comes back and goes into delays alone, as x
-    in u = x + loop(u): its cotangent is then what s̄ is, and lies in the lines that hold d̄.
+    It is the only one, holds delays, filters and operations on one sample of real signals, and all
+    outputs leave it. Each signal that enters is added to what comes back and goes into delays
+    alone, as x in u = x + loop(u): its cotangent is then what s̄ is, and lies in the lines that
+    hold d̄.
     """
     steps = schedule(graph, length)
     loops = [step for step in steps if isinstance(step, Loop)]
@@ -64,7 +68,7 @@ def the_loop(graph: Graph, length: int) -> Loop | None:
             return None
         node = graph.nodes[k]
         cut = k in loop.cuts and node.op == "delay" and len(node.inputs) == 1
-        if not (cut or node.op in PER_SAMPLE) or node.type.kind != "real":
+        if not (cut or node.op in PER_SAMPLE or _is_filter(graph, k)) or node.type.kind != "real":
             return None
     inside = {*loop.members()}
     for step in steps[steps.index(loop) + 1 :]:
@@ -75,11 +79,39 @@ def the_loop(graph: Graph, length: int) -> Loop | None:
                 return None
             inside.add(step)
     still = _without_signals(graph)
+    for k in _filters(graph, loop):
+        if not still.issuperset(graph.nodes[k].inputs[1:]) or _joins(graph, loop, inside, k):
+            return None
     outside = {s for k in inside for s in graph.nodes[k].inputs} - inside - still
     lines = _entered(graph, loop, inside)
     if outside - lines.keys() or any(graph.nodes[s].op != "input" for s in outside):
         return None
     return loop if inside >= set(graph.outputs) else None
+
+
+def _is_filter(graph: Graph, k: int) -> bool:
+    """Whether a node is a recursive filter that begins from rest."""
+    node = graph.nodes[k]
+    return node.op in RECURSIVE and len(node.inputs) == (2 if node.op == "sos" else 3)
+
+
+def _joins(graph: Graph, loop: Loop, inside: set[int], k: int) -> bool:
+    """Whether a filter's output reaches a delay line by sums and the like, without a matrix.
+
+    ȳ would then be written beside the lines' cotangents by the same piece of code that reads them,
+    and XLA would copy them in each block.
+    """
+    reached, new = {k}, [k]
+    while new:
+        at = new.pop()
+        for j in inside - reached:
+            if at in graph.nodes[j].inputs and graph.nodes[j].op != "einsum":
+                if j in loop.cuts:
+                    return True
+                if graph.nodes[j].op not in RECURSIVE:
+                    reached.add(j)
+                    new.append(j)
+    return False
 
 
 def _entered(graph: Graph, loop: Loop, inside: set[int]) -> dict[int, int]:
@@ -111,11 +143,14 @@ def _without_signals(graph: Graph) -> set[int]:
 def run_saving(
     graph: Graph, coefficients: Mapping[str, Array], inputs: Sequence[Array], length: int
 ) -> Saved:
-    """As `run_whole`, for a graph that has `the_loop`; and what its delay lines held."""
+    """As `run_whole`, for a graph that has `the_loop`; and what its lines and filters held."""
     plan = _plan(graph, coefficients, inputs, length)
     outputs = plan.run(plan.start(), inputs)[1]
     (loop,) = (step for step in plan.steps if isinstance(step, Loop))
-    return Saved(outputs, tuple(plan.lines[k] for k in loop.cuts))
+    found = _filters(graph, loop)
+    lines = [plan.lines[k] for k in loop.cuts]
+    states, filtered = [plan.begun[k] for k in found], [plan.filtered[k] for k in found]
+    return Saved(outputs, (*lines, *states, *filtered))
 
 
 def pull_back(
@@ -123,7 +158,7 @@ def pull_back(
     coefficients: Mapping[str, Array],
     integers: Mapping[str, Array],
     inputs: Sequence[Array],
-    lines: Sequence[Array],
+    held: Sequence[Array],
     cotangents: Sequence[Array | None],
     length: int,
     wanted: Sequence[bool],
@@ -135,7 +170,7 @@ def pull_back(
         coefficients: A JAX array for each slot of real numbers.
         integers: For each of the other slots.
         inputs: An array (*channels, length) for each input node.
-        lines: Of `run_saving`.
+        held: Of `run_saving`.
         cotangents: That of each output, (*channels, length); None for zero.
         length: Samples.
         wanted: For each input, whether its cotangent is.
@@ -145,10 +180,10 @@ def pull_back(
     """
     plan = _plan(graph, {**coefficients, **integers}, inputs, length)
     (loop,) = (step for step in plan.steps if isinstance(step, Loop))
-    back = _Back(plan, loop, inputs, lines, cotangents, wanted)
+    back = _Back(plan, loop, inputs, held, cotangents, wanted)
 
     def known(values: Mapping[str, Array]) -> Known:
-        return _known(_plan(graph, {**values, **integers}, inputs, length), back.nodes)
+        return back.known_of(_plan(graph, {**values, **integers}, inputs, length))
 
     _, to_coefficients = jax.vjp(known, dict(coefficients))
     of_known, of_inputs = back.run()
@@ -160,15 +195,11 @@ def _plan(
 ) -> Plan:
     every = (*inputs, *coefficients.values())
     dtype = jnp.result_type(*(x.dtype for x in every if jnp.issubdtype(x.dtype, jnp.floating)))
-    return Plan(graph, coefficients, length, dtype, ends=False)
+    return Plan(graph, coefficients, length, dtype, ends=False, saving=True)
 
 
-def _known(plan: Plan, nodes: Sequence[int]) -> Known:
-    """What the nodes of a block read that is no signal."""
-    products = {k: plan.products[k].matrix for k in nodes if k in plan.products}
-    read = {s for k in nodes if k not in products for s in plan.graph.nodes[k].inputs}
-    static = {s: plan.static[s] for s in sorted(read) if s in plan.static}
-    return {"static": static, "products": products}
+def _filters(graph: Graph, loop: Loop) -> list[int]:
+    return [k for k in loop.body if isinstance(k, int) and graph.nodes[k].op in RECURSIVE]
 
 
 class _Back:
@@ -179,7 +210,7 @@ class _Back:
         plan: Plan,
         loop: Loop,
         inputs: Sequence[Array],
-        lines: Sequence[Array],
+        held: Sequence[Array],
         cotangents: Sequence[Array | None],
         wanted: Sequence[bool],
     ) -> None:
@@ -191,17 +222,22 @@ class _Back:
             if isinstance(step, int) and not inside.isdisjoint(graph.nodes[step].inputs):
                 inside.add(step)
                 self.nodes.append(step)
+        self.size = plan.block_length(loop)
+        self.whole, _, self.total = split(plan.length, self.size, False)
+        self.lines = dict(zip(loop.cuts, held, strict=False))
+        found, first = _filters(graph, loop), len(loop.cuts)
+        self.begun = dict(zip(found, held[first:], strict=False))
+        self.filtered = dict(zip(found, held[first + len(found) :], strict=True))
+        self.samples = {k: graph.nodes[k].ints("samples") for k in loop.cuts}
+        self.source = {k: graph.nodes[k].inputs[0] for k in loop.cuts}
         # As the transpose wants them: within the loop they would be turned in each block.
         self.turned = {
             k: lax.optimization_barrier(plan.products[k].matrix.T)
             for k in self.nodes
             if k in plan.products and plan.products[k].is_plain
         }
-        self.lines = dict(zip(loop.cuts, lines, strict=True))
-        self.samples = {k: graph.nodes[k].ints("samples") for k in loop.cuts}
-        self.source = {k: graph.nodes[k].inputs[0] for k in loop.cuts}
-        self.whole, _, self.total = split(plan.length, loop.block, False)
-        # Inputs, and what is computed from them before the loop, are what enters.
+        self.filters = {k: plan.prepared[k, self.size] for k in self.begun}
+        self.filters_turned = {k: filters.turned(f) for k, f in self.filters.items()}
         outside = entering(plan.sources, inside, plan.static)
         self.at = {k: graph.nodes[k].int("index") for k in outside if graph.nodes[k].op == "input"}
         self.inputs = inputs
@@ -216,53 +252,84 @@ class _Back:
         ]
         assert set(self.at) == set(outside), "what enters the loop is an input"
 
-    def block(
-        self, known: Known, read: dict[int, Array], signals: dict[int, Array]
-    ) -> tuple[list[Array], list[Array]]:
-        """What enters the delay lines, and the outputs that are heard, of one block."""
+    def known_of(self, plan: Plan) -> Known:
+        """What the nodes of a block read that is no signal."""
+        products = {k: plan.products[k].matrix for k in self.nodes if k in plan.products}
+        others = [k for k in self.nodes if k not in products and k not in self.filters]
+        read = {s for k in others for s in plan.graph.nodes[k].inputs}
+        static = {s: plan.static[s] for s in sorted(read) if s in plan.static}
+        prepared = {k: plan.prepared[k, self.size] for k in self.filters}
+        return {"static": static, "products": products, "filters": prepared}
+
+    def with_known(self, known: Known) -> Plan:
+        """The plan, with these values."""
         plan = copy.copy(self.plan)
-        plan.static = {**self.plan.static, **known["static"]}
+        plan.static = {**plan.static, **known["static"]}
         plan.products = {
             k: p._replace(matrix=known["products"].get(k, p.matrix))
-            for k, p in self.plan.products.items()
+            for k, p in plan.products.items()
         }
+        return plan
+
+    def block(
+        self,
+        known: Known,
+        read: dict[int, Array],
+        states: dict[int, Array],
+        taps: dict[int, filters.Taps],
+        filtered: dict[int, Array],
+        signals: dict[int, Array],
+    ) -> tuple[list[Array], list[Array], dict[int, Array]]:
+        """What enters the delay lines of one block, the outputs that are heard, and the states."""
+        plan = self.with_known(known)
         values = {**signals, **read}
+        ends = {}
         for k in self.nodes:
-            if k in self.turned:
+            if k in self.filters:
+                x, y = values[plan.graph.nodes[k].inputs[0]], filtered[k]
+                back = self.filters_turned[k]
+                ends[k], values[k] = filters.run_known(states[k], x, taps[k], y, back)
+            elif k in self.turned:
                 x = values[plan.products[k].source]
                 values[k] = _multiplied(plan.products[k], self.turned[k], x)
             else:
-                plan.products = (
-                    {**plan.products, k: plan.products[k]._replace(matrix=known["products"][k])}
-                    if k in plan.products
-                    else plan.products
-                )
-                values[k] = plan.per_sample(k, values, self.loop.block)
-        return [values[self.source[k]] for k in self.loop.cuts], [values[k] for k, _ in self.heard]
+                values[k] = plan.per_sample(k, values, self.size)
+        entered = [values[self.source[k]] for k in self.loop.cuts]
+        return entered, [values[k] for k, _ in self.heard], ends
 
     def run(self) -> tuple[Known, list[Array | None]]:
         """The cotangents of what is known, and of the inputs that are wanted."""
-        size, cuts = self.loop.block, self.loop.cuts
-        known = _known(self.plan, self.nodes)
+        size, cuts = self.size, self.loop.cuts
+        known = self.known_of(self.plan)
+        added_up = {**known, "filters": {}}
         ahead = {k: jnp.zeros_like(line) for k, line in self.lines.items()}
-        summed = jax.tree.map(jnp.zeros_like, known)
+        summed = jax.tree.map(jnp.zeros_like, added_up)
+        states = {k: jnp.zeros_like(begun[..., 0, :]) for k, begun in self.begun.items()}
+        after = dict(states)
+        dtype = self.plan.dtype
+        taps = {k: filters.no_taps(f, size, dtype) for k, f in self.filters.items()}
 
-        def step(carry: Any, start: Array) -> tuple[Any, None]:
-            ahead, summed = carry
+        def step(carry: Any, start: Array) -> tuple[Any, Any]:
+            ahead, after, summed = carry
             read = {k: delay_read(self.lines[k], self.samples[k], size, start) for k in cuts}
             signals = {k: samples_from(x, 0, size, start) for k, x in self.entering.items()}
-            _, back = jax.vjp(lambda known, read: self.block(known, read, signals), known, read)
+            filtered = {k: samples_from(y, 0, size, start) for k, y in self.filtered.items()}
+            _, back = jax.vjp(
+                lambda *moving: self.block(*moving, filtered, signals), added_up, read, states, taps
+            )
             # What was read m samples later.
             entered = [_look_ahead(ahead[k], self.samples[k], size, start) for k in cuts]
             heard = [samples_from(c, 0, size, start) for _, c in self.heard]
-            added, of_read = back((entered, heard))
+            added, of_read, after, of_taps = back((entered, heard, after))
             # The only things that read the lines' cotangents come before they are written, so
             # that this is done in place: x̄ is left in them until the end.
             ahead = {k: written(ahead[k], of_read[k], start) for k in cuts}
-            return (ahead, jax.tree.map(jnp.add, summed, added)), None
+            return (ahead, after, jax.tree.map(jnp.add, summed, added)), of_taps
 
-        starts = jnp.arange(self.whole)[::-1] * size
-        ahead, summed = lax.scan(step, (ahead, summed), starts)[0]
+        starts = jnp.arange(self.whole) * size
+        carry, of_taps = lax.scan(step, (ahead, after, summed), starts, reverse=True)
+        ahead, _, summed = carry
+        summed = {**summed, "filters": self._of_filters(of_taps)}
         answer: list[Array | None] = [None] * len(self.inputs)
         for x, j in self.at.items():
             if self.wanted[j]:
@@ -278,6 +345,27 @@ class _Back:
             if self.wanted[j] and answer[j] is None:
                 answer[j] = jnp.zeros_like(x)
         return summed, answer
+
+    def _of_filters(self, of_taps: dict[int, filters.Taps]) -> dict[int, StateSpace]:
+        """The cotangents of the filters' matrices, from all blocks at once."""
+        if not self.filters:
+            return {}
+        values = dict(self.entering)
+        for k in self.loop.cuts:
+            values[k] = delay_read(self.lines[k], self.samples[k], self.total)
+        found = {}
+        for k in self.nodes:
+            if k not in self.filters:
+                values[k] = self.plan.per_sample(k, values, self.total)
+                continue
+            f, x = self.filters[k], values[self.plan.graph.nodes[k].inputs[0]]
+            states = filters.states_of(f, x, self.begun[k])
+            values[k] = self.filtered[k]
+            # From (blocks, …) to all samples in a row.
+            of_states = jnp.moveaxis(of_taps[k].states, 0, -3).reshape(states.shape)
+            of_output = jnp.moveaxis(of_taps[k].output, 0, -2).reshape(x.shape)
+            found[k] = filters.gradient(f, x, states, of_states, of_output)
+        return found
 
 
 def _multiplied(product: Product, turned: Array, x: Array) -> Array:

@@ -38,6 +38,8 @@ from ir.schedule import Loop, Step, schedule
 CHUNK = 2**18
 """About how many samples `run_in_chunks` takes at once: where memory is kept by the allocator, more
 at once is faster, and some five seconds need less than half a gigabyte for 32 lines."""
+RECURSIVE = ("iir", "sos")
+"""The operations that are filters with a state."""
 State = dict[int, Any]
 Values = dict[int, Array]
 Lines = Mapping[int, tuple[Array, Any]]
@@ -59,6 +61,9 @@ class Plan:
             defaults, and what follows from them is computed once.
         ends: Whether the state after the last sample is wanted. Where it is not, loops run on to
             the end of their last block.
+        saving: Whether to keep `lines`, what the delay lines of loops held; `begun`, the states of
+            their filters before each block, (*channels, blocks, order); and `filtered`, what these
+            make.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class Plan:
         in_place: bool = True,
         ends: bool = True,
         moved: Collection[str] = (),
+        saving: bool = False,
     ) -> None:
         self.graph = graph
         self.length = length
@@ -90,7 +96,10 @@ class Plan:
             for step in self.steps
             if isinstance(step, Loop)
         }
+        self.saving = saving
         self.lines: dict[int, Array] = {}
+        self.begun: dict[int, Array] = {}
+        self.filtered: dict[int, Array] = {}
         self._with_loops = {k for found in self.followers.values() for k in found}
         self.prepared: dict[tuple[int, int], Any] = {}
         self._prepare(self.steps, length, ends)
@@ -132,7 +141,7 @@ class Plan:
     def _prepare(self, steps: Sequence[Step], length: int, ends: bool) -> None:
         for step in steps:
             if isinstance(step, Loop):
-                size = self._block_length(step)
+                size = self.block_length(step)
                 whole, rest, _ = split(length, size, ends)
                 if whole:
                     self._prepare(step.body, size, True)
@@ -146,12 +155,12 @@ class Plan:
                     known = tuple(self.static[s] for s in sources)
                     self.prepared[step, length] = STATEFUL[node.op].prepare(node, known, length)
 
-    def _block_length(self, loop: Loop) -> int:
+    def block_length(self, loop: Loop) -> int:
         """Samples a block of a loop: those of the schedule, or what its filters' blocks fill."""
         length = loop.block
         for step in loop.body:
             node = None if isinstance(step, Loop) else self.graph.nodes[step]
-            if node is not None and node.op in ("iir", "sos"):
+            if node is not None and node.op in RECURSIVE:
                 rows = self.graph.nodes[node.inputs[1]].shape[0]
                 order = 2 * rows if node.op == "sos" else rows - 1
                 length = min(length, whole_blocks(order, loop.block))
@@ -225,7 +234,7 @@ class Plan:
         held = [k for k in members if k in state]
         source = {k: self.graph.nodes[k].inputs[0] for k in loop.cuts}
         history = {k: state[k].shape[-1] for k in loop.cuts}
-        samples = self._block_length(loop)
+        samples = self.block_length(loop)
         whole, rest, total = split(length, samples, ends)
         outside = entering(self.sources, inside, self.static)
         signals = {k: padded(values[k], total - length) for k in outside}
@@ -275,6 +284,8 @@ class Plan:
         others = [k for k in read if k not in lined]
         after = later(self.graph, loop, others, inside, self.static)
         kept = [k for k in others if k not in after]
+        filters = [k for k in held if self.graph.nodes[k].op in RECURSIVE and self.saving]
+        kept.extend(k for k in filters if k not in kept)
         results = {}
         for k in kept:
             node = self.graph.nodes[k]
@@ -287,10 +298,16 @@ class Plan:
         both = (carry, results)
         if whole:
             starts = jnp.arange(whole) * samples
-            both = lax.scan(lambda c, s: (write(c, s, samples), None), both, starts)[0]
+
+            def further(both: tuple[State, Values], start: Array) -> tuple[Any, State]:
+                return write(both, start, samples), {k: both[0][k] for k in filters}
+
+            both, begun = lax.scan(further, both, starts)
+            self.begun.update({k: jnp.moveaxis(states, 0, -2) for k, states in begun.items()})
         if rest:
             both = write(both, whole * samples, rest)
         carry, results = both
+        self.filtered.update({k: results[k] for k in filters})
         for k in (*lined, *kept):
             if k not in read:
                 continue
@@ -303,7 +320,8 @@ class Plan:
             if k not in again:
                 self._run_node(k, {}, again, length, lines.get(k))
         values.update({k: again[k] for k in read if k in after})
-        self.lines.update({k: carry[k] for k in loop.cuts})
+        if self.saving:
+            self.lines.update({k: carry[k] for k in loop.cuts})
         for k in loop.cuts:
             carry[k] = carry[k][..., length : length + history[k]]
         state.update(carry)

@@ -136,7 +136,7 @@ def filter_block(state: Array, x: Array, prepared: StateSpace) -> tuple[Array, A
     blocks = blocks.reshape(*x.shape[:-1], count, K)
     rest = length - (count - 1) * K
     fed = product("...nt,...ti->...ni", blocks[..., : count - (rest < K), :], prepared.gather)
-    states = _states(prepared.step, fed, state)
+    states = states_between(prepared.step, fed, state)
     last, states = states[..., -1, :], states[..., :count, :]
     both = jnp.concatenate([blocks, states], axis=-1)
     y = product("...nt,...ts->...ns", both, prepared.respond)
@@ -149,7 +149,7 @@ def filter_block(state: Array, x: Array, prepared: StateSpace) -> tuple[Array, A
 
 
 @jax.custom_jvp
-def _states(A: Array, fed: Array, start: Array) -> Array:
+def states_between(A: Array, fed: Array, start: Array) -> Array:
     """s_0 = start, s_{n+1} = A s_n + fed_n: (*channels, count + 1, p)."""
     if fed.shape[-2] < TREE:
         return _states_in_turn(A, fed, start)
@@ -160,14 +160,14 @@ def _states(A: Array, fed: Array, start: Array) -> Array:
     fed = jnp.pad(fed, [(0, 0)] * (fed.ndim - 2) + [(0, 2 * pairs - count), (0, 0)])
     even, odd = fed[..., 0::2, :], fed[..., 1::2, :]
     square = product("...ij,...jk->...ik", A, A)
-    second = _states(square, product("...ni,...ji->...nj", even, A) + odd, start)
+    second = states_between(square, product("...ni,...ji->...nj", even, A) + odd, start)
     between = product("...ni,...ji->...nj", second[..., :-1, :], A) + even
     mixed = jnp.stack([second[..., :-1, :], between], axis=-2)
     mixed = mixed.reshape(*fed.shape[:-2], 2 * pairs, fed.shape[-1])
     return jnp.concatenate([mixed, second[..., -1:, :]], axis=-2)[..., : count + 1, :]
 
 
-@_states.defjvp
+@states_between.defjvp
 def _states_jvp(primals: Sequence[Array], tangents: Sequence[Array]) -> tuple[Array, Array]:
     """ṡ_{n+1} = A ṡ_n + (Ȧ s_n + ḟ_n): the same recursion.
 
@@ -176,9 +176,9 @@ def _states_jvp(primals: Sequence[Array], tangents: Sequence[Array]) -> tuple[Ar
     """
     A, fed, start = primals
     of_A, of_fed, of_start = tangents
-    states = _states(A, fed, start)
+    states = states_between(A, fed, start)
     moved = product("...ni,...ji->...nj", states[..., :-1, :], of_A)
-    return states, _states(A, moved + of_fed, of_start)
+    return states, states_between(A, moved + of_fed, of_start)
 
 
 def _states_in_turn(A: Array, fed: Array, start: Array) -> Array:

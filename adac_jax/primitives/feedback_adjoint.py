@@ -115,7 +115,7 @@ def _saving(*operands: Array, **parameters: Any) -> list[Array]:
         for y, r in zip(saved.outputs, results, strict=True)
         if isinstance(r, Signal)
     ]
-    return [*outputs, *saved.lines]
+    return [*outputs, *saved.held]
 
 
 def _saving_abstract(*operands: Any, **parameters: Any) -> list[Any]:
