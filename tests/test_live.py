@@ -203,12 +203,13 @@ def test_what_cannot_be_heard_is_said_and_passed_over():
 def test_updates_never_wait():
     """With a listener that never comes back, and a thread that is stuck, updates go on."""
     model = Comb()
-    stuck = threading.Event()
+    began, stuck = threading.Event(), threading.Event()
     with adac_jax.live(model, page=False) as session:
         session.listen().wait(30)
         coefficients = session._evaluator.coefficients
 
         def wait(snapshot):
+            began.set()
             stuck.wait(30)
             return coefficients(snapshot)
 
@@ -216,6 +217,7 @@ def test_updates_never_wait():
         state = nnx.split(model)[1]
         for k in range(WAITING + 40):
             session.update(state, loss=float(k))
+            assert began.wait(30)  # the first is what the thread is stuck with
         assert len(session._waiting) == WAITING
         assert len(session._passed) <= PASSED
         stuck.set()
