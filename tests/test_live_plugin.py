@@ -120,6 +120,20 @@ def test_the_first_model_fades_in(live):
     assert above(y, first=BEGIN) < -120
 
 
+def test_a_models_latency_is_the_plugins(live):
+    """It is the model's that is played; with none there is none."""
+    plugin = live()
+    assert plugin.call("latency", plugin.handle) == 0
+    late = Comb()
+    late.latency = 37
+    with session(late) as training:
+        plugin.follow()
+        assert plugin.call("latency", plugin.handle) == training.form(0).latency == 37
+    with session(Comb()):
+        plugin.follow()
+        assert plugin.call("latency", plugin.handle) == 0
+
+
 def updates(live, count: int) -> tuple[float, float, float]:
     """Energy above 6 kHz without and with updates, and the error of what is played after them."""
     graph, state = nnx.split(hall())

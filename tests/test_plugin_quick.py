@@ -112,7 +112,7 @@ def test_every_number_of_an_open_form_has_a_place_of_its_own(program):
 def test_a_form_says_where_its_numbers_are(program):
     opened = faust.open_form(program)
     text = c_source(opened.text, class_name="adac_jax_form", sample_rate=RATE)
-    form = LiveForm(text, 1, 2, len(opened.initial), float(RATE), 0, ())
+    form = LiveForm(text, 1, 2, len(opened.initial), float(RATE), 0, 0, ())
     source = live_form_source(form)
     assert f"#define COUNT {len(opened.initial)}u" in source
     assert "addNumEntry(ui" not in source

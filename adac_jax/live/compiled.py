@@ -51,7 +51,7 @@ def compiled(form: Form, settle: int = 0) -> bytes:
     number = rf'(nentry\("h:{GROUP}/\d+", )[^,]+'
     source = re.sub(number, r"\g<1>0.0", form.source)
     rate = round(form.sample_rate)
-    name = f"{CLASS} {rate} {settle}\n"
+    name = f"{CLASS} {rate} {settle} {form.latency}\n"
     known = [name, cc, *FLAGS, source, (FOLDER / "live_form.h").read_text("utf-8")]
     known += [Path(module.__file__).read_text("utf-8") for module in (dense, live_form, quick)]
     known += map(repr, form.knobs)
@@ -66,7 +66,9 @@ def compiled(form: Form, settle: int = 0) -> bytes:
     except (OSError, ValueError):
         pass
     text = c_source(source, class_name=CLASS, sample_rate=rate)
-    live = LiveForm(text, form.inputs, form.outputs, form.count, float(rate), settle, form.knobs)
+    live = LiveForm(
+        text, form.inputs, form.outputs, form.count, float(rate), settle, form.latency, form.knobs
+    )
     with tempfile.TemporaryDirectory(prefix=".making-", dir=cache) as place:
         made = Path(place)
         (made / "form.c").write_text(live_form_source(live), "utf-8")

@@ -132,9 +132,9 @@ static void form_compute(void *dsp, int frames, float **inputs, float **outputs)
 }
 
 __attribute__((visibility("default"))) const live_form adac_jax_live_form = {
-    LIVE_FORM_ABI, @inputs@, @outputs@, COUNT, SIZE, KNOBS, @settle@, @rate@, knob_table, places,
-    form_prepare, form_create, form_destroy, form_init, form_clear, form_numbers, form_zones,
-    form_move, form_compute,
+    LIVE_FORM_ABI, @inputs@, @outputs@, COUNT, SIZE, KNOBS, @latency@, @settle@, @rate@,
+    knob_table, places, form_prepare, form_create, form_destroy, form_init, form_clear,
+    form_numbers, form_zones, form_move, form_compute,
 };
 """
 
@@ -165,6 +165,7 @@ class LiveForm:
         count: Numbers of its data.
         rate: Hertz.
         settle: Samples after which all knobs have arrived.
+        latency: Samples by which its outputs come late.
         knobs: Its controls; the plugin's knobs are theirs in the order of their names.
     """
 
@@ -174,6 +175,7 @@ class LiveForm:
     count: int
     rate: float
     settle: int
+    latency: int
     knobs: Sequence[Knob]
 
 
@@ -194,6 +196,7 @@ def live_form_source(form: LiveForm) -> str:
         "inputs": str(form.inputs),
         "outputs": str(form.outputs),
         "settle": str(form.settle),
+        "latency": str(form.latency),
         "rate": number(form.rate),
     }
     return HEAD + made.source + filled(TAIL, values)

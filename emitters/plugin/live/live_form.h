@@ -21,6 +21,7 @@ typedef struct {
     uint32_t count;  /* numbers of its data */
     uint32_t size;   /* of the array that it reads them from */
     uint32_t knobs;  /* in the order of their names */
+    uint32_t latency; /* samples */
     uint32_t settle; /* samples after which all knobs have arrived */
     double rate;     /* hertz */
     const live_knob *knob;
