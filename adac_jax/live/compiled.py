@@ -17,7 +17,7 @@ from adac_jax.live.wire import Form
 from adac_jax.plugin.building import FLAGS, HIDDEN, LINK
 from adac_jax.plugin.tools import find_tools
 from emitters.faust.live import GROUP
-from emitters.plugin import dense, live_form, quick
+from emitters.plugin import beside, dense, live_form, quick
 from emitters.plugin.live_form import CLASS, LiveForm, live_form_source
 from emitters.plugin.live_plugin import FOLDER
 
@@ -53,7 +53,9 @@ def compiled(form: Form, settle: int = 0) -> bytes:
     rate = round(form.sample_rate)
     name = f"{CLASS} {rate} {settle} {form.latency}\n"
     known = [name, cc, *FLAGS, source, (FOLDER / "live_form.h").read_text("utf-8")]
-    known += [Path(module.__file__).read_text("utf-8") for module in (dense, live_form, quick)]
+    known += [
+        Path(module.__file__).read_text("utf-8") for module in (beside, dense, live_form, quick)
+    ]
     known += map(repr, form.knobs)
     key = hashlib.sha256("\0".join(known).encode()).hexdigest()
     index = cache / f"{key}.is"

@@ -1,6 +1,7 @@
 """FAUST's C, changed so that C compilers make as much of it as FAUST's own does.
 
 - Dense matrices become products that work on several rows at once; see `dense`.
+- The filters of delay lines become loops that work on several lines at once; see `beside`.
 - `compute` is compiled twice, for any processor and for those with AVX2, and the processor decides;
   both give the same numbers to the bit, since no sum's order changes.
 - Delay lines, whose lengths are powers of two, are moved apart: all of them would otherwise be
@@ -15,7 +16,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from emitters.plugin.dense import Group, groups_of, rewritten
+from emitters.plugin.beside import Beside, beside
+from emitters.plugin.dense import LANES, Group, groups_of, rewritten
 
 LONG = 1024
 """Numbers of a delay line that is moved apart from the next …"""
@@ -112,6 +114,10 @@ void compute@class@(@arguments@)
 }
 """
 ENTRY = re.compile(r'\t*ui_interface->addNumEntry\([^,]*, "(\d+)", &dsp->(fEntry\d+),.*\n')
+CLEARED = (
+    r"\t/\* C99 loop \*/\n\t\{\n\t\tint (\w+);\n\t\tfor .*\n"
+    r"\t\t\tdsp->@name@\[\1\] = .*\n\t\t\}\n\t\}\n"
+)
 SLOW = re.compile(r"\t*(?:float|double) (fSlow\d+) = \((?:float|double)\)\(dsp->(fEntry\d+)\);\n")
 
 
@@ -141,6 +147,20 @@ def quick(source: str, name: str, real: str) -> str:
     if f"\nvoid compute{name}(" not in source:
         return source
     before, compute, after = _parts(source, name)
+    tables: list[str] = []
+
+    def table(words: Sequence[str]) -> str | None:
+        if any(word.startswith("fSlow") for word in words):
+            return None
+        head = f"static const {real} adac_c{len(tables)}[{_filled(len(words))}] ADAC_APART"
+        tables.append(f"{head} = {{\n{_lines(words)}}};\n")
+        return f"adac_c{len(tables) - 1}[l]"
+
+    together = beside(compute, real, table)
+    if together is None:
+        tables = []
+    else:
+        before, compute = _with_fields(before, name, together, real), together.compute
     groups = groups_of(compute, lambda c: re.match(r"-?[\d.]", c) is not None)
     matrices = []
     for g, group in enumerate(groups):
@@ -150,10 +170,10 @@ def quick(source: str, name: str, real: str) -> str:
                 numbers[group.place(i, j)] = row.terms[signal]
         text = _lines(numbers)
         matrices.append(f"static const {real} adac_a{g}[{group.size}] ADAC_APART = {{\n{text}}};\n")
-    if groups:
+    if groups or together is not None:
         places = [f"adac_a{g}" for g in range(len(groups))]
-        compute = "".join(matrices) + _twice(compute, name, groups, places, real)
-    prelude = PRELUDE.replace("@real@", real) if groups else ""
+        compute = "".join((*tables, *matrices, _twice(compute, name, groups, places, real)))
+    prelude = PRELUDE.replace("@real@", real) if groups or together is not None else ""
     return prelude + _apart(before, name) + compute + after
 
 
@@ -168,10 +188,27 @@ def quick_open(source: str, name: str, count: int) -> Open:
     before, compute, after = _parts(source, name)
     labels = {entry: int(label) for label, entry in ENTRY.findall(before)}
     slow = dict(SLOW.findall(compute))
-    uses = Counter(re.findall(r"\bfSlow\d+\b", compute))
-    groups = groups_of(compute, lambda c: c in slow and uses[c] == 2)  # once, and where it is made
     place: dict[str, int] = {}
-    starts, size = [], 0
+    size = 0
+
+    def array(words: Sequence[str]) -> str | None:
+        nonlocal size
+        entries = [slow.get(word, "") for word in words]
+        if any(e in place or not e for e in entries) or len(set(entries)) < len(entries):
+            return None
+        start, size = size, size + _filled(len(words))
+        place.update((entry, start + k) for k, entry in enumerate(entries))
+        return f"dsp->fData[{start} + l]"
+
+    together = beside(compute, "float", array)
+    if together is None:
+        place, size = {}, 0
+    else:
+        before, compute = _with_fields(before, name, together, "float"), together.compute
+    uses = Counter(re.findall(r"\bfSlow\d+\b", compute))
+    # Once, and where it is made.
+    groups = groups_of(compute, lambda c: c in slow and uses[c] == 2 and slow[c] not in place)
+    starts = []
     for group in groups:
         starts.append(size)
         for i, row in enumerate(group.rows):
@@ -186,7 +223,7 @@ def quick_open(source: str, name: str, count: int) -> Open:
     def there(match: re.Match[str]) -> str:
         return f"dsp->fData[{place[match[1]]}]"
 
-    if groups:
+    if groups or together is not None:
         matrices = [f"dsp->fData + {start}" for start in starts]
         compute = _twice(compute, name, groups, matrices, "float")
     compute = SLOW.sub("", compute)
@@ -223,6 +260,27 @@ def _twice(
     body = text.replace(head, f"ADAC_INLINE void body{name}(", 1)
     body = body.replace(arguments, f"{arguments}, int is_wide", 1)
     return body + TWICE.replace("@class@", name).replace("@arguments@", arguments)
+
+
+def _with_fields(text: str, name: str, together: Beside, real: str) -> str:
+    """The struct and the functions that clear it, with arrays for what runs side by side."""
+    for gone in together.gone:
+        text = re.sub(rf"\t(?:float|double) {gone}\[\d+\];\n", "", text)
+        text = re.sub(CLEARED.replace("@name@", gone), "", text)
+    start, _ = _struct(text, name)
+    fields = "".join(f"\n\t{real} {field}[{count}];" for field, count in together.fields)
+    text = f"{text[:start]}{fields}{text[start:]}"
+    head = re.search(rf"void instanceClear{name}\(.*\) \{{\s*\n", text)
+    assert head is not None
+    zeros = "".join(
+        f"\t{{ int l; for (l = 0; l < {count}; l++) dsp->{field}[l] = 0; }}\n"
+        for field, count in together.fields
+    )
+    return f"{text[: head.end()]}{zeros}{text[head.end() :]}"
+
+
+def _filled(count: int) -> int:
+    return -(-count // LANES) * LANES
 
 
 def _apart(text: str, name: str) -> str:
