@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import re
 import shutil
@@ -53,9 +54,7 @@ def compiled(form: Form, settle: int = 0) -> bytes:
     rate = round(form.sample_rate)
     name = f"{CLASS} {rate} {settle} {form.latency}\n"
     known = [name, cc, *FLAGS, source, (FOLDER / "live_form.h").read_text("utf-8")]
-    known += [
-        Path(module.__file__).read_text("utf-8") for module in (beside, dense, live_form, quick)
-    ]
+    known += map(inspect.getsource, (beside, dense, live_form, quick))
     known += map(repr, form.knobs)
     key = hashlib.sha256("\0".join(known).encode()).hexdigest()
     index = cache / f"{key}.is"

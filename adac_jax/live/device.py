@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +163,7 @@ class Device:
 
 def _library() -> ModuleType:
     try:
-        import sounddevice
+        return import_module("sounddevice")
     except ModuleNotFoundError:
         raise AdacError(
             "Playing through an audio device needs the package sounddevice: "
@@ -172,7 +173,6 @@ def _library() -> ModuleType:
         raise AdacError(
             "Playing through an audio device needs PortAudio: apt install libportaudio2."
         ) from None
-    return sounddevice
 
 
 def _first_line(error: Exception) -> str:
