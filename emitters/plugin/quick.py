@@ -29,7 +29,8 @@ PRELUDE = """\
 #if defined(__GNUC__)
 #define ADAC_INLINE static inline __attribute__((always_inline, unused))
 #define ADAC_APART __attribute__((aligned(32)))
-#if (defined(__x86_64__) || defined(__i386__)) && !defined(ADAC_ANY)
+/* On Windows, GCC does not align the stack for AVX. */
+#if (defined(__x86_64__) || defined(__i386__)) && !defined(_WIN32) && !defined(ADAC_ANY)
 #define ADAC_AVX2 __attribute__((target("avx2")))
 #endif
 typedef @real@ adac_narrow
