@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 import pytest
 from flax import nnx
-from live_models import Comb, moved
+from live_models import Comb, moved, room
 from live_plugin import (
     DRY,
     FOLLOWS,
@@ -110,6 +110,23 @@ def test_it_plays_the_model_from_the_first_sample(live):
     assert plugin.status == KEEPS
 
 
+@pytest.mark.parametrize("lines", [4, 9, 16])
+def test_filters_that_run_side_by_side(live, lines):
+    """Also where lines are no whole number of registers, and the numbers have moved."""
+    model = room(lines)
+    x = np.random.default_rng(0).uniform(-0.5, 0.5, 24000)
+    with session(model) as training:
+        plugin = live()
+        plugin.process(stereo(x[:100]))
+        told(training, moved(nnx.split(model)[1], np.random.default_rng(3), 0.05))
+        plugin.follow()
+        plugin.process(stereo(np.zeros(2000)))
+        plugin.call("reset", plugin.handle)
+        y, wanted = plugin.process(stereo(x)), closed(training, x)
+    # Filters of the open form are written otherwise: 1e-6 of the peak.
+    np.testing.assert_allclose(y[:, :1], wanted, rtol=0, atol=1e-6 * np.max(np.abs(wanted)))
+
+
 def test_the_first_model_fades_in(live):
     plugin = live()
     x = stereo(sine(3.0))
@@ -118,6 +135,20 @@ def test_the_first_model_fades_in(live):
         plugin.follow()
         y = np.concatenate([before, plugin.process(x[BEGIN:])])
     assert above(y, first=BEGIN) < -120
+
+
+def test_a_models_latency_is_the_plugins(live):
+    """It is the model's that is played; with none there is none."""
+    plugin = live()
+    assert plugin.call("latency", plugin.handle) == 0
+    late = Comb()
+    late.latency = 37
+    with session(late) as training:
+        plugin.follow()
+        assert plugin.call("latency", plugin.handle) == training.form(0).latency == 37
+    with session(Comb()):
+        plugin.follow()
+        assert plugin.call("latency", plugin.handle) == 0
 
 
 def updates(live, count: int) -> tuple[float, float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes as c
+from collections.abc import Callable
 
 import numpy as np
 
@@ -63,14 +64,32 @@ class Data:
         Raises:
             HostError: there are more or fewer, one is not finite, or the program is closed.
         """
+        self.writer(np.asarray(values)[None])(0)
+
+    def writer(self, rows: np.ndarray) -> Callable[[int], None]:
+        """What sets all of them to a row, by its position: `each` of `Library.process`.
+
+        Args:
+            rows: (rows, count).
+
+        Raises:
+            HostError: rows have more or fewer numbers, one is not finite, or the program is closed.
+        """
         self._library.require_open()
-        values = np.ascontiguousarray(values, self._library.dtype)
-        if values.shape != (self._count,) or not np.all(np.isfinite(values)):
+        rows = np.asarray(rows, self._library.dtype)
+        if rows.shape[1:] != (self._count,) or not np.all(np.isfinite(rows)):
             raise HostError(
                 f"FAUST program {self._library.name!r} takes {len(self)} finite numbers, not an "
-                f"array of shape {values.shape}."
+                f"array of shape {rows.shape[1:]}."
             )
-        self._memory[self._words] = values[self._present].view(np.uint32).reshape(self._words.shape)
+        present = np.ascontiguousarray(rows[:, self._present])
+        words = present.view(np.uint32).reshape(len(rows), self._words.size)
+        memory, places = self._memory, self._words.ravel()
+
+        def write(row: int) -> None:
+            memory[places] = words[row]
+
+        return write
 
 
 __all__ = ["Data"]

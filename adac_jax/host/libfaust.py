@@ -182,18 +182,20 @@ class Library:
         moves = checked_automation(automation, length, self.name)
         channels_in = np.ascontiguousarray(x.T, dtype=self.dtype)
         channels_out = np.empty((self.outputs, length), dtype=self.dtype)
+        # Tables of addresses that move on in place: blocks may be of one sample.
+        places_in, places_out = _addresses(channels_in), _addresses(channels_out)
+        ins, outs = (c.c_void_p(places.ctypes.data) for places in (places_in, places_out))
+        instance, compute = self._instance, self._api.computeCDSPInstance
+        further = step * self.dtype.itemsize
         with flushed(self._flush):
             for start in range(0, length, step):
                 for path, positions in moves.items():
                     self.set(path, positions[start])
                 if each is not None:
                     each(start)
-                self._api.computeCDSPInstance(
-                    self._instance,
-                    min(step, length - start),
-                    _addresses(channels_in, start),
-                    _addresses(channels_out, start),
-                )
+                compute(instance, min(step, length - start), ins, outs)
+                places_in += further
+                places_out += further
         return np.ascontiguousarray(channels_out.T)
 
     def render(
@@ -245,8 +247,9 @@ def _free(library: c.CDLL, factory: int, instance: int) -> None:
         library.deleteCDSPFactory(factory)
 
 
-def _addresses(channels: np.ndarray, start: int) -> c.Array[c.c_void_p]:
-    """The addresses of sample `start` of each row of a contiguous (channels, time) array."""
+def _addresses(channels: np.ndarray) -> np.ndarray:
+    """Where each row of a contiguous (channels, time) array begins."""
     rows, _ = channels.shape
-    first = channels.ctypes.data + start * channels.itemsize
-    return (c.c_void_p * rows)(*(first + row * channels.strides[0] for row in range(rows)))
+    return np.uint64(channels.ctypes.data) + np.arange(rows, dtype=np.uint64) * np.uint64(
+        channels.strides[0]
+    )

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich.console import Console
 
+from adac_jax.audio import open_source
 from adac_jax.checkpoints import load_weights
 from adac_jax.command_line import ShowTraceback, fail, run
 from adac_jax.exporting import KNOWN
@@ -38,6 +40,10 @@ EPILOG = """
 
     python -m adac_jax.live --install-plugin ~/plugins --plugin lv2,vst3,clap
     python -m adac_jax.live --to-plugin
+
+  Hear it without a browser, from the machine's own loudspeakers:
+
+    python -m adac_jax.live --device default --sound drums.wav
 
 In a training of your own, docs/live.md says how: two lines.
 
@@ -81,6 +87,17 @@ def command(
     to_plugin: Annotated[
         bool, typer.Option("--to-plugin", help="The live plugin follows in workstations.")
     ] = False,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE",
+            help="Play through an audio device too: `default`, or its name or number.",
+        ),
+    ] = None,
+    sound: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --device: what is played, over and over."),
+    ] = None,
     install_plugin: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Build the live plugin into DIR, and end."),
@@ -110,6 +127,9 @@ def command(
         settings = {"sample_rate": sample_rate, "inputs": inputs, "name": name}
         with live(played, **settings, port=port, plugin=to_plugin) as session:
             console.print(session.url, markup=False, highlight=False, soft_wrap=True)
+            if device is not None:
+                heard = _sound(sound, session.form(0).sample_rate)
+                session.play(heard, _device(device))
             console.print("Ctrl-C ends it.")
             if open_page:
                 webbrowser.open(session.url)
@@ -130,6 +150,20 @@ def _install(out: Path, formats: str, console: Console) -> None:
     names = dict.fromkeys(name.strip().lower() for name in formats.split(","))
     for name, path in install(out, tuple(names), console.print).items():
         console.print(f"{name:5} {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _device(name: str) -> str | int | None:
+    """As the audio library calls it."""
+    return None if name == "default" else int(name) if name.isdecimal() else name
+
+
+def _sound(path: Path | None, rate: float) -> np.ndarray:
+    """What is played through a device: a file, or a click each second, of a tone that dies away."""
+    if path is not None:
+        source = open_source(path)
+        return np.concatenate(list(source.blocks(round(rate))))
+    t = np.arange(round(rate)) / rate
+    return (0.5 * np.exp(-t / 0.03) * np.sin(2 * np.pi * 440 * t))[:, None]
 
 
 def _train(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from adac_jax.live.wire import Form
 from adac_jax.plugin.building import FLAGS, HIDDEN, LINK
 from adac_jax.plugin.tools import find_tools
 from emitters.faust.live import GROUP
+from emitters.plugin import beside, dense, live_form, quick
 from emitters.plugin.live_form import CLASS, LiveForm, live_form_source
 from emitters.plugin.live_plugin import FOLDER
 
@@ -50,8 +52,9 @@ def compiled(form: Form, settle: int = 0) -> bytes:
     number = rf'(nentry\("h:{GROUP}/\d+", )[^,]+'
     source = re.sub(number, r"\g<1>0.0", form.source)
     rate = round(form.sample_rate)
-    name = f"{CLASS} {rate} {settle}\n"
+    name = f"{CLASS} {rate} {settle} {form.latency}\n"
     known = [name, cc, *FLAGS, source, (FOLDER / "live_form.h").read_text("utf-8")]
+    known += map(inspect.getsource, (beside, dense, live_form, quick))
     known += map(repr, form.knobs)
     key = hashlib.sha256("\0".join(known).encode()).hexdigest()
     index = cache / f"{key}.is"
@@ -64,7 +67,9 @@ def compiled(form: Form, settle: int = 0) -> bytes:
     except (OSError, ValueError):
         pass
     text = c_source(source, class_name=CLASS, sample_rate=rate)
-    live = LiveForm(text, form.inputs, form.outputs, form.count, float(rate), settle, form.knobs)
+    live = LiveForm(
+        text, form.inputs, form.outputs, form.count, float(rate), settle, form.latency, form.knobs
+    )
     with tempfile.TemporaryDirectory(prefix=".making-", dir=cache) as place:
         made = Path(place)
         (made / "form.c").write_text(live_form_source(live), "utf-8")

@@ -22,6 +22,8 @@ RAMP = 0.02
 """Seconds in which data change."""
 FADE = 0.05
 """Seconds in which a new form takes over the input."""
+PIECE = 256
+"""Samples of a ramp whose data are computed at once."""
 QUIET, HOLD, LONGEST = 1e-6, 1.0, 20.0
 """An old form has rung out when it has stayed below QUIET for HOLD seconds; or after LONGEST."""
 
@@ -78,18 +80,21 @@ class Voice:
                 self._from, self._to, self._next = self._to, self._next, None
                 self._left = self._length
             if self._left:
-                part = x[start : start + self._left]
-                parts.append(self.library.process(part, 1, each=self._move))
+                part = x[start : start + min(self._left, PIECE)]
+                each = self._data.writer(self._ramp(len(part)))
+                parts.append(self.library.process(part, 1, each=each))
             else:
                 part = x[start:]
                 parts.append(self.library.process(part, 4096))
             start += len(part)
         return np.concatenate(parts) if parts else self.library.process(x)
 
-    def _move(self, _: int) -> None:
-        w = self._steps[self._length - self._left]
-        self._left -= 1
-        self._data.write(self._from + w * (self._to - self._from) if self._left else self._to)
+    def _ramp(self, count: int) -> np.ndarray:
+        """The data of the next samples of a ramp: (count, numbers)."""
+        first = self._length - self._left
+        w = self._steps[first : first + count, None]
+        self._left -= count
+        return np.where(w < 1, self._from + w * (self._to - self._from), self._to)
 
     def close(self) -> None:
         """Frees the compiled form."""
@@ -104,7 +109,7 @@ class Player:
         self._voice = Voice(form, values, precision)
         self._old: list[tuple[Voice, list[int]]] = []
         self._turned: dict[str, float] = {}
-        self._next: tuple[Form, np.ndarray] | None = None
+        self._next: tuple[Form, np.ndarray, Voice | None] | None = None
         self._fade = 0
 
     @property
@@ -112,13 +117,33 @@ class Player:
         """The form that is played, or the one that is to be played next."""
         return self._next[0] if self._next else self._voice.form
 
-    def update(self, form: Form, values: np.ndarray) -> None:
-        """Goes on to new data, and to a new form if it is one."""
+    def update(self, form: Form, values: np.ndarray, voice: Voice | None = None) -> None:
+        """Goes on to new data, and to a new form if it is one.
+
+        Args:
+            form: Whose data these are.
+            values: The data.
+            voice: The new form, if it is compiled already; the player's from then on.
+        """
+        waiting = None
+        if self._next is not None:
+            waiting = self._next[2]
+            if voice is None and self._next[0].number == form.number:
+                voice, waiting = waiting, None
+        self._next = None
+        if waiting is not None:
+            waiting.close()
         if form.number == self._voice.form.number:
             self._voice.update(values)
-            self._next = None
+            if voice is not None:
+                voice.close()
         else:
-            self._next = form, values
+            self._next = form, values, voice
+
+    def clear(self) -> None:
+        """Silence, from which all goes on."""
+        for voice in (self._voice, *(v for v, _ in self._old)):
+            voice.library.reset()
 
     def turn(self, positions: Mapping[str, float]) -> None:
         """Turns knobs, which later forms find turned, if they have them."""
@@ -153,8 +178,9 @@ class Player:
 
     def _begin(self) -> None:
         assert self._next is not None
-        (form, values), self._next = self._next, None
-        new = Voice(form, values, self.precision)
+        (form, values, voice), self._next = self._next, None
+        new = voice or Voice(form, values, self.precision)
+        new.jump(values)
         new.turn({k: v for k, v in self._turned.items() if k in {n.name for n in form.knobs}})
         if (new.library.inputs, new.library.outputs) == (
             self._voice.library.inputs, self._voice.library.outputs,
@@ -167,8 +193,11 @@ class Player:
 
     def close(self) -> None:
         """Frees all compiled forms."""
-        for voice in (self._voice, *(v for v, _ in self._old)):
-            voice.close()
+        waiting = [self._next[2]] if self._next is not None else []
+        for voice in (self._voice, *(v for v, _ in self._old), *waiting):
+            if voice is not None:
+                voice.close()
+        self._next = None
 
 
 __all__ = ["FADE", "RAMP", "Player", "Voice", "curve"]

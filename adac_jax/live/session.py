@@ -27,6 +27,7 @@ from ir import Program
 from ir.knobs import settling
 
 if TYPE_CHECKING:
+    from adac_jax.live.device import Device
     from adac_jax.live.feed import Feed
 
 WAITING = 64
@@ -72,6 +73,7 @@ class Session:
         self._updates = self._busy = 0
         self._closed = False
         self._recordings: list[Recording] = []
+        self._devices: list[Device] = []
         self._servers: list[Any] = []
         self._voice: Voice | None = None
         self._voices = threading.Lock()
@@ -256,6 +258,29 @@ class Session:
         with self._changed:
             self._recordings.append(recording)
 
+    def play(self, x: Any, device: str | int | None = None) -> Device:
+        """Plays a sound through an audio device, over and over, until the session is closed.
+
+        Args:
+            x: The sound: (time, channels).
+            device: Name or number of the device, as `python -m sounddevice` lists them; the
+                system's own if None.
+
+        Returns:
+            What plays it, which can be closed before.
+
+        Raises:
+            AdacError: the package `sounddevice` or a device is not there, or the device does not
+                play at the model's sample rate.
+        """
+        from adac_jax.live.device import Device
+
+        if self._closed:
+            raise AdacError("The live session is closed: nothing can be played any more.")
+        found = Device(self, x, device)
+        self._devices.append(found)
+        return found
+
     def widget(self) -> Any:
         """The player for a notebook: show it in a cell before the one that trains.
 
@@ -299,6 +324,8 @@ class Session:
             self._closed = True
             self._changed.notify_all()
         self._thread.join(10.0)
+        for device in self._devices:
+            device.close()
         for server in self._servers:
             server.close()
         with self._voices:

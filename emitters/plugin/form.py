@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from emitters.plugin.metadata import Form, Metadata
+from emitters.plugin.quick import quick
 from emitters.plugin.tables import comment, endless, number
 
 HEAD = """\
@@ -45,7 +46,9 @@ def form_source(metadata: Metadata, form: Form) -> str:
         "settle": str(form.settle),
         "tail": number(endless(form.tail)),
     }
-    return filled(HEAD, values) + form.source.strip() + "\n" + filled(TAIL, values)
+    real = "double" if metadata.precision == "double" else "float"
+    source = quick(form.source.strip() + "\n", metadata.form_name(form.rate), real)
+    return filled(HEAD, values) + source + filled(TAIL, values)
 
 
 def filled(template: str, values: dict[str, str]) -> str:

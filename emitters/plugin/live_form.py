@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from emitters.plugin.form import filled
+from emitters.plugin.quick import quick_open
 from emitters.plugin.tables import number, text
 
 CLASS = "adac_jax_form"
@@ -43,14 +44,15 @@ typedef struct {
 """
 TAIL = """
 #define COUNT @count@u
+#define SIZE @size@u
 #define KNOBS @knobs@u
 static const live_knob knob_table[KNOBS + 1] = {
 @table@    {"", 0, 0, 0, 0},
 };
 
-typedef struct {
-    float **data, **knobs;
-} places;
+static const uint32_t places[COUNT + 1] = {
+@places@    SIZE,
+};
 
 static void ignore_label(void *ui, const char *label) { (void)ui, (void)label; }
 static void ignore_close(void *ui) { (void)ui; }
@@ -62,15 +64,6 @@ static void ignore_note(void *ui, float *zone, const char *key, const char *valu
 {
     (void)ui, (void)zone, (void)key, (void)value;
 }
-/* Numbers are called by their positions. */
-static void found_number(void *ui, const char *label, float *zone, float initial, float low,
-                         float high, float step)
-{
-    unsigned long k = strtoul(label, NULL, 10);
-    (void)initial, (void)low, (void)high, (void)step;
-    if (k < COUNT)
-        ((places *)ui)->data[k] = zone;
-}
 static void found_knob(void *ui, const char *label, float *zone, float initial, float low,
                        float high, float step)
 {
@@ -78,7 +71,7 @@ static void found_knob(void *ui, const char *label, float *zone, float initial, 
     (void)initial, (void)low, (void)high, (void)step;
     for (k = 0; k < KNOBS && k < LIVE_KNOBS; k++)
         if (strcmp(label, knob_table[k].name) == 0)
-            ((places *)ui)->knobs[k] = zone;
+            ((float **)ui)[k] = zone;
 }
 
 static void form_prepare(int rate)
@@ -88,22 +81,50 @@ static void form_prepare(int rate)
         classInit@class@(rate);
     is_done = 1;
 }
-static void *form_create(void) { return new@class@(); }
+static void *form_create(void)
+{
+    size_t size = (sizeof(@class@) + 63) / 64 * 64;
+    void *dsp = aligned_alloc(64, size); /* whole lines of the cache for `fData` */
+    return dsp == NULL ? NULL : memset(dsp, 0, size);
+}
 static void form_destroy(void *dsp) { delete@class@((@class@ *)dsp); }
 static void form_init(void *dsp, int rate) { instanceInit@class@((@class@ *)dsp, rate); }
 static void form_clear(void *dsp) { instanceClear@class@((@class@ *)dsp); }
-static void form_zones(void *dsp, float **data, float **knobs)
+static float *form_numbers(void *dsp) { return ((@class@ *)dsp)->fData; }
+static void form_zones(void *dsp, float **knobs)
 {
-    places found = {data, knobs};
     UIGlue glue;
-    glue.uiInterface = &found;
+    glue.uiInterface = knobs;
     glue.openTabBox = glue.openHorizontalBox = glue.openVerticalBox = ignore_label;
     glue.closeBox = ignore_close;
     glue.addButton = glue.addCheckButton = ignore_switch;
-    glue.addVerticalSlider = glue.addHorizontalSlider = found_knob;
-    glue.addNumEntry = found_number;
+    glue.addVerticalSlider = glue.addHorizontalSlider = glue.addNumEntry = found_knob;
     glue.declare = ignore_note;
     buildUserInterface@class@((@class@ *)dsp, &glue);
+}
+ADAC_INLINE void between(float *restrict numbers, const float *restrict from,
+                         const float *restrict way, float w)
+{
+    uint32_t k;
+    for (k = 0; k < SIZE; k++)
+        numbers[k] = from[k] + w * way[k];
+}
+#ifdef ADAC_AVX2
+ADAC_AVX2 static void wide_between(float *numbers, const float *from, const float *way, float w)
+{
+    between(numbers, from, way, w);
+}
+#endif
+static void form_move(void *dsp, const float *from, const float *way, float w)
+{
+    float *numbers = ((@class@ *)dsp)->fData;
+#ifdef ADAC_AVX2
+    if (__builtin_cpu_supports("avx2")) {
+        wide_between(numbers, from, way, w);
+        return;
+    }
+#endif
+    between(numbers, from, way, w);
 }
 static void form_compute(void *dsp, int frames, float **inputs, float **outputs)
 {
@@ -111,9 +132,9 @@ static void form_compute(void *dsp, int frames, float **inputs, float **outputs)
 }
 
 __attribute__((visibility("default"))) const live_form adac_jax_live_form = {
-    LIVE_FORM_ABI, @inputs@,     @outputs@,    COUNT,     KNOBS,      @settle@,   @rate@,
-    knob_table,    form_prepare, form_create,  form_destroy, form_init, form_clear,
-    form_zones,    form_compute,
+    LIVE_FORM_ABI, @inputs@, @outputs@, COUNT, SIZE, KNOBS, @latency@, @settle@, @rate@,
+    knob_table, places, form_prepare, form_create, form_destroy, form_init, form_clear,
+    form_numbers, form_zones, form_move, form_compute,
 };
 """
 
@@ -144,6 +165,7 @@ class LiveForm:
         count: Numbers of its data.
         rate: Hertz.
         settle: Samples after which all knobs have arrived.
+        latency: Samples by which its outputs come late.
         knobs: Its controls; the plugin's knobs are theirs in the order of their names.
     """
 
@@ -153,6 +175,7 @@ class LiveForm:
     count: int
     rate: float
     settle: int
+    latency: int
     knobs: Sequence[Knob]
 
 
@@ -162,17 +185,21 @@ def live_form_source(form: LiveForm) -> str:
     for knob in sorted(form.knobs, key=lambda k: k.name):
         numbers = ", ".join(map(number, (knob.minimum, knob.maximum, knob.default)))
         rows.append(f"    {{{text(knob.name)}, {numbers}, {int(knob.curve == 'log')}}},\n")
+    made = quick_open(form.source.strip() + "\n", CLASS, form.count)
     values = {
         "class": CLASS,
         "count": str(form.count),
         "knobs": str(len(rows)),
+        "size": str(made.size),
+        "places": "".join(f"    {place},\n" for place in made.places),
         "table": "".join(rows),
         "inputs": str(form.inputs),
         "outputs": str(form.outputs),
         "settle": str(form.settle),
+        "latency": str(form.latency),
         "rate": number(form.rate),
     }
-    return HEAD + form.source.strip() + "\n" + filled(TAIL, values)
+    return HEAD + made.source + filled(TAIL, values)
 
 
 __all__ = ["CLASS", "LiveForm", "live_form_source"]

@@ -12,6 +12,8 @@ from emitters.plugin.sources import TEMPLATES
 from emitters.plugin.tables import comment, tables
 
 FOLDER = Path(__file__).parent / "live"
+LATENCY = 2**20
+"""Samples that a model may come late, at most, as LV2 has to be told."""
 KNOBS = 16
 """Of the plugin; a model's controls get them in the order of their names."""
 CORES = ("live", "live_player", "live_voice", "live_channel", "live_sha256")
@@ -59,7 +61,8 @@ def live_sources() -> dict[str, str]:
         for template, name in names.items()
     }
     found |= {path.name: path.read_text("utf-8") for path in sorted(FOLDER.glob("*.[ch]"))}
-    form = Form(48000, "")  # of what follows it is only told that its tail may be endless
+    # Of what follows it is only told that its tail may be endless, and that it may come late.
+    form = Form(48000, "", latency=LATENCY)
     status = f"#define {p.upper()}_STATUS {KNOBS}\n"
     says = f"const char *{p}_saying(int status);\n"
     guarded = f'#ifdef __cplusplus\nextern "C" {{\n#endif\n{says}#ifdef __cplusplus\n}}\n#endif\n'

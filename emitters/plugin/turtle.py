@@ -87,7 +87,7 @@ def plugin(
     Args:
         metadata: Of the plugin.
         forms: Its forms.
-        more: Ports that follow all others, but for their indices.
+        more: Ports that follow the knobs, but for their indices.
         has_state: Whether it keeps more than its ports.
     """
     major, minor, patch = metadata.version
@@ -97,9 +97,9 @@ def plugin(
     ports = [_audio("Input", k, metadata.inputs) for k in range(metadata.inputs)]
     ports += [_audio("Output", k, metadata.outputs) for k in range(metadata.outputs)]
     ports += [_knob(knob) for knob in metadata.parameters]
+    ports += more
     if any(form.latency for form in forms):
         ports.append(_latency(max(form.latency for form in forms)))
-    ports += more
     others = ("rdf", "state") if has_state else ()
     lines = [
         *_prefixes("doap", "foaf", "log", "lv2", "pprops", "rdfs", "units", "urid", *others),

@@ -5,7 +5,7 @@
 // the same curve while the old one gets what is left of it, and is heard until it has rung out.
 // What runs once a block allocates nothing.
 
-import { ENTRY, RAMP_MODULE } from "./ramp.js";
+import { ENTRY, Ramp } from "./ramp.js";
 
 export const RAMP = 0.02; // seconds in which data change
 export const FADE = 0.05; // seconds in which a new form takes over the input
@@ -46,9 +46,8 @@ export class Voice {
     const pointers = (size + 15) & ~15;
     const buffers = (pointers + 4 * (inputs + outputs) + 15) & ~15;
     const scratch = buffers + 4 * MOST * (inputs + outputs); // for numbers that change nothing
-    this.table = scratch + 4; // of the ramp: a place, from and step for each number
-    this.tableEnd = this.table + ENTRY * info.data.length;
-    const needed = this.tableEnd - memory.buffer.byteLength;
+    const table = scratch + 4;
+    const needed = table + ENTRY * info.data.length - memory.buffer.byteLength;
     if (needed > 0) memory.grow(Math.ceil(needed / 65536));
     this.heap = new Float32Array(memory.buffer);
     this.words = new Int32Array(memory.buffer);
@@ -59,9 +58,7 @@ export class Voice {
     this.inputs = Array.from({ length: inputs }, (_, c) => this.channel(c));
     this.outputs = Array.from({ length: outputs }, (_, c) => this.channel(inputs + c));
     this.places = Int32Array.from(info.data, (place) => (place < 0 ? scratch : place) >> 2);
-    for (let k = 0; k < this.places.length; k++) this.words[(this.table >> 2) + 3 * k] = this.places[k] << 2;
-    const ramp = new WebAssembly.Module(RAMP_MODULE);
-    this.ramp = new WebAssembly.Instance(ramp, { form: { memory } }).exports.move;
+    this.ramp = new Ramp(memory, this.places, table);
     this.to = new Float64Array(this.places.length);
     this.next = new Float64Array(this.places.length);
     this.waiting = false;
@@ -110,13 +107,8 @@ export class Voice {
   }
 
   begin() {
-    const { to, next, heap } = this;
-    const table = this.table >> 2;
-    for (let k = 0; k < to.length; k++) {
-      heap[table + 3 * k + 1] = to[k];
-      heap[table + 3 * k + 2] = next[k] - to[k];
-      to[k] = next[k];
-    }
+    this.ramp.begin(this.to, this.next);
+    this.to.set(this.next);
     this.waiting = false;
     this.left = this.length;
   }
@@ -147,7 +139,7 @@ export class Voice {
   move() {
     this.left -= 1;
     if (!this.left) this.write(this.to);
-    else if (this.to.length) this.ramp(this.table, this.tableEnd, curve(1 - this.left / this.length));
+    else this.ramp.move(curve(1 - this.left / this.length));
   }
 }
 

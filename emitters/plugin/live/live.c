@@ -38,6 +38,7 @@ struct adac_jax_live_plugin {
     int is_there;       /* what looking for the channel found */
     unsigned rounds;
     _Atomic int status;
+    _Atomic uint32_t latency;
     char why[256];
     pthread_mutex_t mutex;
     pthread_cond_t wake;
@@ -82,6 +83,7 @@ static int has_model(const live_model *model)
 static void be_dry(adac_jax_live_plugin *plugin, int status)
 {
     tell(plugin, status);
+    atomic_store(&plugin->latency, 0u);
     if (plugin->latest == NULL || plugin->latest->form != NULL) {
         live_voice *voice = live_voice_create(NULL, NULL, NULL, NULL);
         if (voice != NULL)
@@ -130,6 +132,7 @@ static void play(adac_jax_live_plugin *plugin, int status)
         return;
     }
     hand(plugin, voice);
+    atomic_store(&plugin->latency, form->latency);
     tell(plugin, status);
 }
 
@@ -294,7 +297,10 @@ void adac_jax_live_preset_load(adac_jax_live_plugin *plugin, uint32_t index)
 {
     (void)plugin, (void)index;
 }
-uint32_t adac_jax_live_latency(const adac_jax_live_plugin *plugin) { return (void)plugin, 0u; }
+uint32_t adac_jax_live_latency(const adac_jax_live_plugin *plugin)
+{
+    return atomic_load(&plugin->latency);
+}
 double adac_jax_live_tail(const adac_jax_live_plugin *plugin) { return (void)plugin, -1.0; }
 const char *adac_jax_live_saying(int status) { return SAYINGS[status]; }
 

@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#define LIVE_FORM_ABI 1u
+#define LIVE_FORM_ABI 2u
 #define LIVE_CHANNELS 16u        /* of a form, at most */
 #define LIVE_NUMBERS (1u << 18)  /* of a form's data, at most */
 #define LIVE_KNOBS 16u           /* of the plugin */
@@ -19,17 +19,23 @@ typedef struct {
 typedef struct {
     uint32_t abi, inputs, outputs;
     uint32_t count;  /* numbers of its data */
+    uint32_t size;   /* of the array that it reads them from */
     uint32_t knobs;  /* in the order of their names */
+    uint32_t latency; /* samples */
     uint32_t settle; /* samples after which all knobs have arrived */
     double rate;     /* hertz */
     const live_knob *knob;
+    const uint32_t *places; /* where each number is in the array; `size`: it changes nothing */
     void (*prepare)(int); /* tables that all instances share */
     void *(*create)(void);
     void (*destroy)(void *);
     void (*init)(void *, int);
     void (*clear)(void *);
-    /* Where its numbers and knobs are; those that change nothing are left as they were. */
-    void (*zones)(void *, float **data, float **knobs);
+    float *(*numbers)(void *); /* the array */
+    /* Where its knobs are; those that change nothing are left as they were. */
+    void (*zones)(void *, float **knobs);
+    /* The array becomes from + w * way; all three begin where a line of the cache does. */
+    void (*move)(void *, const float *from, const float *way, float w);
     void (*compute)(void *, int, float **, float **);
 } live_form;
 

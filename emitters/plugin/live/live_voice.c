@@ -11,11 +11,18 @@
 #define FRESH 4u
 #define LOUD 16.0f /* beyond this something went wrong: it begins anew, from silence */
 
-static void write_numbers(live_voice *voice, const float *values)
+/* Numbers in the order of the data into the order of the form. */
+static void put(const live_voice *voice, float *numbers, const float *values)
 {
-    uint32_t k, count = voice->form->count;
+    uint32_t k, count = voice->form->count, size = voice->form->size;
     for (k = 0; k < count; k++)
-        *voice->zones[k] = values[k];
+        if (voice->form->places[k] < size)
+            numbers[voice->form->places[k]] = values[k];
+}
+
+static void arrive(live_voice *voice)
+{
+    memcpy(voice->numbers, voice->to, voice->form->size * sizeof(float));
 }
 
 /* The middle of a knob is the model's own default; its halves lead to the ends of the range. */
@@ -71,7 +78,7 @@ live_voice *live_voice_create(const live_form *form, void *library, const live_m
 {
     live_voice *voice = (live_voice *)calloc(1, sizeof(live_voice));
     denormals before;
-    uint32_t k, count;
+    uint32_t k, count, size;
     if (voice == NULL)
         return NULL;
     voice->library = library;
@@ -81,10 +88,11 @@ live_voice *live_voice_create(const live_form *form, void *library, const live_m
     count = form->count;
     voice->back = 0, voice->front = 1;
     atomic_init(&voice->middle, 2u);
-    voice->zones = (float **)calloc(count + 1u, sizeof(float *));
-    voice->from = (float *)calloc(5u * count + 1u, sizeof(float));
+    size = (form->size + 15u) / 16u * 16u + 16u; /* whole lines of the cache */
+    voice->slots[0] = (float *)calloc(3u * count + 1u, sizeof(float));
+    voice->from = (float *)aligned_alloc(64, 3u * size * sizeof(float));
     voice->dsp = form->create();
-    if (voice->zones == NULL || voice->from == NULL || voice->dsp == NULL) {
+    if (voice->slots[0] == NULL || voice->from == NULL || voice->dsp == NULL) {
         voice->library = NULL; /* stays the caller's */
         if (voice->dsp != NULL)
             form->destroy(voice->dsp);
@@ -93,15 +101,16 @@ live_voice *live_voice_create(const live_form *form, void *library, const live_m
         return NULL;
     }
     voice->form = form;
-    voice->to = voice->from + count;
-    for (k = 0; k < 3; k++)
-        voice->slots[k] = voice->from + (2u + k) * count;
-    for (k = 0; k < count; k++)
-        voice->zones[k] = &voice->unused;
+    memset(voice->from, 0, 3u * size * sizeof(float));
+    voice->to = voice->from + size;
+    voice->way = voice->to + size;
+    voice->slots[1] = voice->slots[0] + count;
+    voice->slots[2] = voice->slots[1] + count;
+    voice->numbers = form->numbers(voice->dsp);
     voice->length = (uint32_t)fmax(1.0, floor(LIVE_RAMP * form->rate + 0.5));
     form->prepare((int)form->rate);
     form->init(voice->dsp, (int)form->rate);
-    form->zones(voice->dsp, voice->zones, voice->knobs);
+    form->zones(voice->dsp, voice->knobs);
     for (k = 0; k < LIVE_KNOBS; k++)
         voice->positions[k] = 0.5f;
     live_voice_send(voice, model->values);
@@ -109,7 +118,7 @@ live_voice *live_voice_create(const live_form *form, void *library, const live_m
     before = flush_denormals();
     silence(voice, LIVE_CHUNK); /* its code and its memory are at hand then */
     form->init(voice->dsp, (int)form->rate);
-    write_numbers(voice, voice->to);
+    arrive(voice);
     for (k = 0; k < LIVE_KNOBS; k++)
         voice->positions[k] = 0.5f;
     live_voice_clear(voice, positions);
@@ -121,7 +130,7 @@ void live_voice_destroy(live_voice *voice)
 {
     if (voice->form != NULL)
         voice->form->destroy(voice->dsp);
-    free(voice->zones);
+    free(voice->slots[0]);
     free(voice->from);
     if (voice->library != NULL)
         dlclose(voice->library);
@@ -154,26 +163,32 @@ void live_voice_jump(live_voice *voice)
         return;
     values = received(voice);
     if (values != NULL)
-        memcpy(voice->to, values, voice->form->count * sizeof(float));
+        put(voice, voice->to, values);
     voice->left = 0;
-    write_numbers(voice, voice->to);
+    arrive(voice);
+}
+
+static void begin(live_voice *voice, const float *values)
+{
+    uint32_t k, size = voice->form->size;
+    memcpy(voice->from, voice->to, size * sizeof(float));
+    put(voice, voice->to, values);
+    for (k = 0; k < size; k++)
+        voice->way[k] = voice->to[k] - voice->from[k];
+    voice->left = voice->length;
 }
 
 /* Numbers of the next sample of a ramp. */
 static void move(live_voice *voice)
 {
-    uint32_t k, count = voice->form->count;
-    double u, w;
+    double u;
     voice->left--;
     if (voice->left == 0) {
-        write_numbers(voice, voice->to);
+        arrive(voice);
         return;
     }
     u = 1.0 - (double)voice->left / voice->length;
-    w = u * u * (3.0 - 2.0 * u);
-    for (k = 0; k < count; k++)
-        *voice->zones[k] =
-            (float)(voice->from[k] + w * ((double)voice->to[k] - voice->from[k]));
+    voice->form->move(voice->dsp, voice->from, voice->way, (float)(u * u * (3.0 - 2.0 * u)));
 }
 
 void live_voice_run(live_voice *voice, uint32_t frames)
@@ -188,11 +203,8 @@ void live_voice_run(live_voice *voice, uint32_t frames)
     }
     while (at < frames) {
         /* What comes while a ramp is under way waits for its end. */
-        if (voice->left == 0 && (values = received(voice)) != NULL) {
-            memcpy(voice->from, voice->to, voice->form->count * sizeof(float));
-            memcpy(voice->to, values, voice->form->count * sizeof(float));
-            voice->left = voice->length;
-        }
+        if (voice->left == 0 && (values = received(voice)) != NULL)
+            begin(voice, values);
         count = voice->left > 0 ? 1 : frames - at;
         if (voice->left > 0)
             move(voice);

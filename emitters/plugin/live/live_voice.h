@@ -19,7 +19,7 @@ typedef struct live_voice {
     float *slots[3];
     uint32_t back, front;
     _Atomic uint32_t middle;
-    float **zones, *from, *to, unused;
+    float *numbers, *from, *to, *way; /* as the form has them: `size` */
     uint32_t left, length;        /* samples of a ramp */
     float *knobs[LIVE_KNOBS];     /* NULL: no such knob */
     float positions[LIVE_KNOBS];  /* where they were put */

@@ -28,7 +28,9 @@ typedef struct {
     const clap_host_t *host;
     @p@_plugin *model;
     double rate;
-    double told; /* of the status */
+    double told;      /* of the status */
+    uint32_t latency; /* since it was activated */
+    bool is_late;     /* it has changed since, and the host was asked to activate it anew */
 } instance;
 
 static instance *of(const clap_plugin_t *plugin) { return (instance *)plugin->plugin_data; }
@@ -186,7 +188,7 @@ static const clap_plugin_audio_ports_t ports = {ports_count, ports_get};
 
 static uint32_t CLAP_ABI latency_get(const clap_plugin_t *plugin)
 {
-    return @p@_latency(of(plugin)->model);
+    return of(plugin)->latency;
 }
 
 static const clap_plugin_latency_t latency = {latency_get};
@@ -239,6 +241,8 @@ static const clap_plugin_state_t state = {state_save, state_load};
 static bool CLAP_ABI init(const clap_plugin_t *plugin)
 {
     of(plugin)->model = @p@_create();
+    if (of(plugin)->model != NULL)
+        of(plugin)->latency = @p@_latency(of(plugin)->model);
     return of(plugin)->model != NULL;
 }
 
@@ -248,12 +252,25 @@ static void CLAP_ABI destroy(const clap_plugin_t *plugin)
     free(of(plugin));
 }
 
+/* It may change here only. */
+static void tell_latency(instance *self)
+{
+    const clap_host_latency_t *host;
+    uint32_t before = self->latency;
+    self->latency = @p@_latency(self->model);
+    self->is_late = false;
+    host = (const clap_host_latency_t *)self->host->get_extension(self->host, CLAP_EXT_LATENCY);
+    if (self->latency != before && host != NULL)
+        host->changed(self->host);
+}
+
 static bool CLAP_ABI activate(const clap_plugin_t *plugin, double rate, uint32_t least,
                               uint32_t most)
 {
     int result = @p@_init(of(plugin)->model, rate);
     (void)least, (void)most;
     of(plugin)->rate = rate;
+    tell_latency(of(plugin));
     if (result == @P@_RATE)
         fprintf(stderr, "%s does not run at %g Hz; it runs at %s Hz.\n", @P@_NAME, rate,
                 @P@_RATES_TEXT);
@@ -327,6 +344,10 @@ static clap_process_status CLAP_ABI process(const clap_plugin_t *plugin,
     } while (start < block->frames_count);
     block->audio_outputs[0].constant_mask = 0;
     tell_status(self, block->out_events);
+    if (!self->is_late && @p@_latency(self->model) != self->latency) {
+        self->is_late = true;
+        self->host->request_restart(self->host);
+    }
     return @p@_tail(self->model) < 0 ? CLAP_PROCESS_CONTINUE : CLAP_PROCESS_TAIL;
 }
 

@@ -124,6 +124,9 @@ protected:
     void activate() override
     {
         @p@_reset(fModel);
+#if DISTRHO_PLUGIN_WANT_LATENCY
+        setLatency(fRuns ? @p@_latency(fModel) : 0);
+#endif
         if (!fRuns && !fTold)
             std::fprintf(stderr, "%s does not run at %g Hz; it runs at %s Hz.\n", @P@_NAME,
                          getSampleRate(), @P@_RATES_TEXT);
