@@ -11,7 +11,8 @@ from ir.certificate import exact, filters, moving
 from ir.certificate.bounds import Bounds, by_energy, by_peaks, by_poles
 from ir.certificate.domain import failure
 from ir.certificate.forms import Context, Form, Mode, UnprovenError, enclosing, interval
-from ir.certificate.intervals import Interval, whole
+from ir.certificate.intervals import Interval, meet, whole
+from ir.certificate.invariant import invariant
 from ir.certificate.region import Region
 from ir.certificate.regions import regions_of
 from ir.certificate.rules import STAIRS, evaluate
@@ -96,14 +97,18 @@ class _Attempt:
                 found = bound(system)
                 self.gain = min(self.gain, found.gain)
                 if found.gain < 1:
-                    return self._stable(system, _tightened(system, found), method)
+                    result = self._stable(system, _tightened(system, found), method)
+                    if result.proof.verdict == "stable":
+                        return result
             if system.linear:
-                return self._linear(system)
-            if self._keeps(system):
+                found = self._linear(system)
+                if found.proof.verdict != "unproven" or not self._cut(system):
+                    return found
+            elif self._keeps(system):
                 return self._lossless(system, "gains that never exceed one, wherever controls are")
-        for step in (self._in_motion, self._within_ranges, self._saturating):
+        for step in (self._in_motion, self._within_ranges, self._saturating, self._invariant):
             found = step()
-            if found is not None:
+            if found is not None and found.proof.verdict != "unproven":
                 return found
         return self._unproven(system)
 
@@ -203,6 +208,26 @@ class _Attempt:
                 return Found(proof, ranges)
         return None
 
+    def _invariant(self) -> Found | None:
+        """Ranges that signals never leave; the gain over them may tell how fast it fades."""
+        never = invariant(self.graph, self.sequence, self.outside, self.static, self.tolerance)
+        if never is None:
+            return None
+        within = _common(self.static, never)
+        problem = self._undefined(within)
+        if problem is not None:
+            self.stopped = problem
+            return None
+        text = "ranges that signals never leave"
+        system = self._build(Mode(tolerance=self.tolerance), within)
+        for method, bound in (("absolute sums", by_peaks), ("small gain", by_energy)):
+            found = None if system is None else bound(system)
+            if system is not None and found is not None and found.gain < 1:
+                result = self._stable(system, found, f"{method} over {text}", within)
+                if result.proof.verdict == "stable":
+                    return result
+        return Found(self._proof("stable", text, reason=FOR_EVER), within)
+
     # -- Linear -----------------------------------------------------------------------------------
 
     def _linear(self, system: System) -> Found:
@@ -291,15 +316,23 @@ class _Attempt:
 
     # -- What is said -----------------------------------------------------------------------------
 
-    def _stable(self, system: System, found: Bounds, method: str) -> Found:
+    def _stable(
+        self,
+        system: System,
+        found: Bounds,
+        method: str,
+        within: dict[int, Interval] | None = None,
+    ) -> Found:
         ranges = self._ranges(system, found)
-        problem = self._undefined(ranges) if not system.linear else None
+        if within is not None:
+            ranges = _common(within, ranges)
+        cut = self._cut(system)
+        problem = self._undefined(ranges) if cut or not system.linear else None
         if problem is not None:
             self.stopped = problem
             return self._unproven(system)
         decay = self._decay(found.radius)
         margin = None if np.isnan(found.gain) else _margin(found.gain)
-        cut = self._cut(system)
         proof = self._proof(
             "stable", method, margin_db=None if cut else margin,
             decay_seconds=None if cut else decay, reason=cut,
@@ -433,18 +466,12 @@ def static_ranges(
                 found = evaluate(context, k, node, inputs).base
             except UnprovenError:
                 continue
-            known[k] = _meet(known[k], found)
+            known[k] = meet(known[k], found)
     return known
 
 
-def _meet(x: Interval, y: Interval) -> Interval:
-    low, high = np.fmax(x[0], y[0]), np.fmin(x[1], y[1])
-    # Rounding may leave nothing of a single point.
-    return np.minimum(low, high), np.maximum(low, high)
-
-
 def _common(static: dict[int, Interval], found: dict[int, Interval]) -> dict[int, Interval]:
-    return {k: _meet(static[k], v) if k in static else v for k, v in found.items()}
+    return {k: meet(static[k], v) if k in static else v for k, v in found.items()}
 
 
 def _tightened(system: System, found: Bounds) -> Bounds:

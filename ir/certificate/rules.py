@@ -627,6 +627,8 @@ def _delay(ctx: Context, k: int, node: Node, x: Form | None, initial: Form | Non
     low, high = x.base
     rest = interval((np.where(at_once, low, np.minimum(low, -start)),
                      np.where(at_once, high, np.maximum(high, start))))  # fmt: skip
+    if not x.loops.any():
+        return rest
     inner = x.without_base()
     which = x.loops & ~at_once
     direct = Form(np.where(at_once, inner.c, 0), np.where(at_once, inner.r, 0))
