@@ -12,7 +12,7 @@ Rendus 281, 1975). Slopes are computed by the chain rule, rounded outwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,6 +76,7 @@ class Functions:
         leaves: Nodes that are not looked into, and their ranges.
         known: Ranges of the others, where there are any, whatever the leaves do within theirs.
         tolerance: By how much a multiplier may be off, relatively.
+        free: Leaves that are looked at as variables; all, if not given.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Functions:
         leaves: Mapping[int, Interval],
         known: Mapping[int, Interval],
         tolerance: float,
+        free: Container[int] | None = None,
     ) -> None:
         self.graph, self.tolerance = graph, tolerance
         self.sequence = [k for k in sequence if k not in leaves]
@@ -93,6 +95,7 @@ class Functions:
         wide = [
             (k, i)
             for k, (low, high) in self.leaves.items()
+            if free is None or k in free
             for i in np.flatnonzero((low < high) & np.isfinite(low) & np.isfinite(high))
         ]
         self.variables = wide if len(wide) <= VARIABLES else []

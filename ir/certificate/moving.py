@@ -19,8 +19,11 @@ from itertools import product
 import numpy as np
 
 from ir.certificate.bounds import Bounds, returns_of
+from ir.certificate.family import Coefficients, norms, scaled, sums
 from ir.certificate.forms import Context, Form, Mode, UnprovenError, interval
-from ir.certificate.intervals import Interval
+from ir.certificate.functions import Functions
+from ir.certificate.intervals import Interval, outward
+from ir.certificate.invariant import halves
 from ir.certificate.region import Region
 from ir.certificate.rules import evaluate
 from ir.certificate.small_gain import (
@@ -41,6 +44,8 @@ MOST = 4
 BOXES = 400
 EFFORT = 40_000
 """Nodes that may be looked at, over all boxes: a large loop gets few."""
+MANY, AT_ONCE = 20_000, 512
+"""Boxes where slopes are known, in all and at once."""
 MOVABLE = LINEAR | {"variable_delay"}
 """What is linear in the signals of a loop."""
 FEWEST = 100
@@ -84,6 +89,18 @@ class Family:
         return build(
             self.graph, self.group, self.sequence, forms, self.mode, self.static, self.regions
         )[0]
+
+    def coefficients(self, whole: System) -> Coefficients:
+        """C(θ), for many boxes at once."""
+        inside = set(self.group) | set(self.between)
+        read = {s for k in inside for s in self.graph.nodes[k].inputs} - inside
+        leaves = {k: self.outside[k].base for k in sorted(read | set(self.roots))}
+        known = {k: self.outside[k].base for k in self.between}
+        functions = Functions(
+            self.graph, self.between, leaves, known, self.mode.tolerance, set(self.roots)
+        )
+        hidden = {k for region in self.regions.values() for k in region.inside}
+        return Coefficients(functions, self.sequence, frozenset(hidden), whole)
 
     @property
     def boxes(self) -> int:
@@ -224,17 +241,28 @@ def prove(loop: Family) -> tuple[System, Bounds] | None:
     """A proof for every motion of θ, by energy or by absolute values."""
     low, high = loop.box()
     affine = is_affine(loop)
-    if not affine and loop.boxes < FEWEST:
-        return None
     whole = loop.at(low, high)
     middle = loop.at(0.5 * (low + high), 0.5 * (low + high))
     if _names(middle) != _names(whole):
+        return None
+    together = None if affine else loop.coefficients(whole)
+    if together is not None:
+        least, most = together.functions.box()
+        if together.over(least[None], most[None]) is None:
+            together = None
+    if not affine and together is None and loop.boxes < FEWEST:
         return None
     for peaks in (True, False):
         if not np.isfinite(lane_gains(whole, (peak_gains if peaks else energy_gains)(whole))).all():
             continue
         attempt = _Search(loop, whole, middle, peaks)
-        gain = attempt.corners() if affine else attempt.run(low, high)
+
+        def largest(search: _Search) -> float | None:
+            if affine:
+                return search.corners()
+            return search.run(low, high) if together is None else search.run_all(together)
+
+        gain = largest(attempt)
         if gain is None:
             continue
         if peaks:
@@ -243,7 +271,7 @@ def prove(loop: Family) -> tuple[System, Bounds] | None:
         rate = -np.log(max(gain, 1e-6)) / max(1, *(a.delay[1] for a in whole.atoms))
         for part in (0.5, 0.25, 0.1, 0.02):
             inner = _Search(loop, whole, middle, peaks, float(np.exp(-rate * part)), attempt)
-            within = inner.corners() if affine else inner.run(low, high)
+            within = largest(inner)
             if within is not None:
                 return whole, replace(inner.bounds(within), gain=gain)
         return whole, Bounds(gain, 1.0, np.full(len(whole.atoms), np.inf))
@@ -408,6 +436,50 @@ class _Search:
             upper[widest], lower[widest] = at, at
             work += [(low, lower), (upper, high)]
         return most
+
+    def run_all(self, loop: Coefficients) -> float | None:
+        """The same with slopes, for all boxes that are left at once."""
+        low, high = (b[None] for b in loop.functions.box())
+        start, most, best, left = high - low, 0.0, 0.0, MANY
+        while len(low):
+            left -= len(low)
+            middle = 0.5 * (low + high)
+            gains, at = self._over(loop, low, high, middle)
+            best = max(best, float(at.max()))
+            if best >= 1 or left < 0:
+                return None
+            fine = (gains < 1) & (gains <= max(most, 0.5 * (1 + best)))
+            most = max(most, float(gains[fine].max(initial=0.0)))
+            rest = ~fine
+            parts = halves(low[rest], high[rest], (high - low)[rest] / start, start)
+            if parts is None:
+                return None
+            low, high = parts
+        return most
+
+    def _over(
+        self, loop: Coefficients, low: np.ndarray, high: np.ndarray, middle: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Gains over boxes, and in their middles."""
+        gains, at = np.zeros(len(low)), np.zeros(len(low))
+        for begin in range(0, len(low), AT_ONCE):
+            part = slice(begin, begin + AT_ONCE)
+            whole = loop.over(low[part], high[part])
+            inner = loop.over(middle[part], middle[part], slopes=False)
+            if whole is None or inner is None:
+                return np.full(len(low), np.inf), np.full(len(low), np.inf)
+            step = outward(low[part] - middle[part], high[part] - middle[part])
+            bound = sums if self.peaks else norms
+            for group, weight in zip(self.groups, self.weights, strict=True):
+                lanes = [self.whole.lanes[i] for i in group]
+                heads, tails = [lane[0] for lane in lanes], [lane[-1] for lane in lanes]
+                # Of Perron's x, the units are its inverse.
+                d = 1 / weight if self.peaks else weight
+                S, T = (scaled(x, heads, tails, self.lanes[group], d) for x in (whole, inner))
+                found = bound(S, T, step)
+                gains[part] = np.maximum(gains[part], found[0])
+                at[part] = np.maximum(at[part], found[1])
+        return gains, at
 
     def corners(self) -> float | None:
         """The largest gain at the corners of the box, if it is below one."""
