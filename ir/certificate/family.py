@@ -248,6 +248,13 @@ def norms(whole: Reach, middle: Reach, step: Interval) -> tuple[np.ndarray, np.n
     return np.where(finite, found, np.inf), np.sqrt(at)
 
 
+def gram_norms(S: np.ndarray) -> np.ndarray:
+    """Bounds on the largest singular values of some matrices."""
+    square = np.abs(S)
+    error = _wide(4 * S.shape[-1] * UNIT * _gram(square, square))
+    return np.sqrt(np.maximum(_largest(_gram(S, S)) + error, 0)) * (1 + 4 * UNIT)
+
+
 def _centred(x: Interval) -> tuple[np.ndarray, np.ndarray]:
     low, high = (np.where(np.isfinite(b), b, 0.0) for b in x)
     middle = 0.5 * (low + high)
@@ -293,4 +300,4 @@ def _largest(G: np.ndarray) -> np.ndarray:
     return (guess + 2 * lost) * (1 + 4 * UNIT)
 
 
-__all__ = ["Coefficients", "norms", "scaled", "sums"]
+__all__ = ["Coefficients", "gram_norms", "norms", "scaled", "sums"]

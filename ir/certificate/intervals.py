@@ -155,9 +155,10 @@ def binary(node: Node, x: Interval, y: Interval) -> Interval:
         shape = np.broadcast_shapes(np.shape(x[0]), np.shape(y[0]))
         return np.full(shape, -3.1415926535897936), np.full(shape, 3.1415926535897936)
     if op == "rem":
-        size = np.minimum(
-            np.maximum(np.abs(x[0]), np.abs(x[1])), np.maximum(np.abs(y[0]), np.abs(y[1]))
-        )
+        most = np.maximum(np.abs(y[0]), np.abs(y[1]))
+        # What is left of integers is less than the divisor, so one less at least.
+        most = np.maximum(most - 1, 0) if node.type.kind == "int" else most
+        size = np.minimum(np.maximum(np.abs(x[0]), np.abs(x[1])), most)
         return np.where(x[0] >= 0, 0.0, -size), np.where(x[1] <= 0, 0.0, size)
     if op == "pow":
         return _power(x, y)

@@ -26,7 +26,8 @@ from ir.ops import OPS
 
 STEPS = 240
 """How often a range may grow."""
-NODES = 400
+NODES, CHANNELS = 400, 1500
+"""Of a loop that is looked at, at most."""
 BOXES, TOTAL = 1000, 12_000
 """Parts of the box that may be open at once, and looked at for one loop."""
 ENDS = 24
@@ -55,7 +56,8 @@ def invariant(
         tolerance: By how much a multiplier may be off, relatively.
     """
     loop = _Loop(graph, sequence, outside, static, tolerance)
-    if len(loop.order) > NODES:
+    channels = sum(graph.nodes[k].type.size for k in loop.order)
+    if len(loop.order) > NODES or channels > CHANNELS:
         return None
     try:
         for candidate in loop.candidates():
@@ -189,8 +191,9 @@ class _Loop:
             moved[k][e][i] += step * size[k][e][i]
             after = self.reached(moved)
             for row, (s, f, j) in enumerate(ends):
-                change = (after[s][f][j] - at[s][f][j]) / (step * size[s][f][j])
-                J[row, column] = max(change, 0.0)
+                with np.errstate(invalid="ignore"):
+                    change = (after[s][f][j] - at[s][f][j]) / (step * size[s][f][j])
+                J[row, column] = np.maximum(change, 0.0)
         if not np.isfinite(J).all() or np.abs(np.linalg.eigvals(J)).max() > 1 - 1e-9:
             return None
         d = np.linalg.solve(np.eye(len(J)) - J, np.ones(len(J)))
@@ -291,6 +294,8 @@ def _limit(before: Ranges, now: Ranges, after: Ranges) -> Ranges:
 def _points(count: int) -> np.ndarray:
     """Corners, and some between, of a box of sides one."""
     rng = np.random.default_rng(count)
+    if not count:
+        return np.zeros((1, 0))
     corners = (
         np.array(list(product((0.0, 1.0), repeat=count))) if count <= 6
         else rng.choice([0.0, 1.0], (64, count))

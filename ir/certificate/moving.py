@@ -24,6 +24,7 @@ from ir.certificate.forms import Context, Form, Mode, UnprovenError, interval
 from ir.certificate.functions import Functions
 from ir.certificate.intervals import Interval, outward
 from ir.certificate.invariant import halves
+from ir.certificate.products import by_products
 from ir.certificate.region import Region
 from ir.certificate.rules import evaluate
 from ir.certificate.small_gain import (
@@ -48,6 +49,7 @@ MANY, AT_ONCE = 20_000, 512
 """Boxes where slopes are known, in all and at once."""
 MOVABLE = LINEAR | {"variable_delay"}
 """What is linear in the signals of a loop."""
+ONE = "one scaling"
 FEWEST = 100
 """With fewer boxes there is no point in beginning."""
 
@@ -237,8 +239,8 @@ def _reached(
     return found
 
 
-def prove(loop: Family) -> tuple[System, Bounds] | None:
-    """A proof for every motion of θ, by energy or by absolute values."""
+def prove(loop: Family) -> tuple[System, Bounds, str] | None:
+    """A proof for every motion of θ, and by what: energy, absolute values, or products."""
     low, high = loop.box()
     affine = is_affine(loop)
     whole = loop.at(low, high)
@@ -266,16 +268,26 @@ def prove(loop: Family) -> tuple[System, Bounds] | None:
         if gain is None:
             continue
         if peaks:
-            return whole, attempt.bounds(gain)
+            return whole, attempt.bounds(gain), ONE
         # On a smaller circle, which bounds the decay, and by it what adds up.
         rate = -np.log(max(gain, 1e-6)) / max(1, *(a.delay[1] for a in whole.atoms))
         for part in (0.5, 0.25, 0.1, 0.02):
             inner = _Search(loop, whole, middle, peaks, float(np.exp(-rate * part)), attempt)
             within = largest(inner)
             if within is not None:
-                return whole, replace(inner.bounds(within), gain=gain)
-        return whole, Bounds(gain, 1.0, np.full(len(whole.atoms), np.inf))
-    return None
+                return whole, replace(inner.bounds(within), gain=gain), ONE
+        return whole, Bounds(gain, 1.0, np.full(len(whole.atoms), np.inf)), ONE
+    if not affine:
+        return None
+    corners = [loop.at(at, at) for at in _corners(low, high)]
+    if any(_names(system) != _names(whole) for system in corners):
+        return None
+    found = by_products(whole, corners)
+    return None if found is None else (whole, found, "products of its matrices")
+
+
+def _corners(low: np.ndarray, high: np.ndarray) -> list[np.ndarray]:
+    return [np.where(corner, high, low) for corner in product((False, True), repeat=len(low))]
 
 
 def _names(system: System) -> list[tuple[str, int, int]]:
@@ -374,8 +386,7 @@ class _Search:
         """The loop in the middle of the box and at some of its corners."""
         low, high = self.loop.box()
         found = [middle]
-        for corner in product((0.0, 1.0), repeat=len(low)):
-            at = low + np.array(corner) * (high - low)
+        for at in _corners(low, high):
             try:
                 system = self.loop.at(at, at)
             except UnprovenError:
@@ -485,8 +496,7 @@ class _Search:
         """The largest gain at the corners of the box, if it is below one."""
         low, high = self.loop.box()
         most = 0.0
-        for corner in product((False, True), repeat=len(low)):
-            at = np.where(corner, high, low)
+        for at in _corners(low, high):
             try:
                 most = max(most, self.gain(self.loop.at(at, at)))
             except UnprovenError:

@@ -100,7 +100,7 @@ class _Attempt:
                     result = self._stable(system, _tightened(system, found), method)
                     if result.proof.verdict == "stable":
                         return result
-            if system.linear:
+            if system.linear and not self.gain < 1:
                 found = self._linear(system)
                 if found.proof.verdict != "unproven" or not self._cut(system):
                     return found
@@ -139,9 +139,9 @@ class _Attempt:
             return None
         if found is None:
             return None
-        system, bounds = found
+        system, bounds, method = found
         names = ", ".join(label(self.graph, k) for k in loop.roots)  # type: ignore[union-attr]
-        return self._stable(system, bounds, f"one scaling for all motions of {names}")
+        return self._stable(system, bounds, f"{method} for all motions of {names}")
 
     # -- Nonlinear --------------------------------------------------------------------------------
 
@@ -275,6 +275,8 @@ class _Attempt:
 
     def _keeps(self, system: System) -> bool:
         """Whether what moves in the loop adds no energy, up to the rounding of its multipliers."""
+        if self.gain < 1 or self._cut(system):
+            return False
         if any(atom.kind in ("gain", "moving") for atom in system.atoms):
             return False
         regions = sum(atom.region is not None for atom in system.atoms)

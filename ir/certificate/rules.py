@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -743,7 +744,19 @@ def _started(kind: str, each: list[Filter], state: tuple[Form, ...]) -> np.ndarr
 
 
 def absolute(kind: str, b: np.ndarray, a: np.ndarray) -> tuple[float, float]:
-    """The sums of the positive and of the negative part of an impulse response."""
+    """The sums of the positive and of the negative part of an impulse response.
+
+    Kept for the next time: the same filter is asked for with each range that enters it.
+    """
+    b, a = np.ascontiguousarray(b, float), np.ascontiguousarray(a, float)
+    return _absolute(kind, b.tobytes(), b.shape, a.tobytes(), a.shape)
+
+
+@lru_cache(maxsize=4096)
+def _absolute(
+    kind: str, top: bytes, rows: tuple[int, ...], bottom: bytes, columns: tuple[int, ...]
+) -> tuple[float, float]:
+    b, a = np.frombuffer(top).reshape(rows), np.frombuffer(bottom).reshape(columns)
     if kind == "taps":
         h = b[0]
         slack = 1 + len(h) * 2.0**-52
