@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ir.certificate.exact import Result
+from ir.certificate.filters import pole_radius
 from ir.certificate.small_gain import absolute_radius, scale, scaled_input
 from ir.certificate.system import Atom, System, energy_gains, lane_gains, peak_gains
 
@@ -131,9 +132,16 @@ def by_poles(
     """What the exact test of every loop of a linear system says."""
     measure = _Exact(system, results)
     radius = max(result.radius for _, result in results)
+    counted = [i for group, _ in results for i in group]
+    # Filters beside the loops have poles of their own, within the circle or on no smaller one.
+    beside = [a for i, lane in enumerate(system.lanes) if i not in counted for a in lane]
+    poles = [
+        pole_radius(d) for a in beside if system.atoms[a].filter for d in system.atoms[a].filter[1]
+    ]  # type: ignore[index]
+    rho = max(poles, default=0.0)
+    radius = max(radius, 0.5 * (1 + rho)) if rho >= radius else radius
     # What is stable together may have parts that are not: their gains on the circle count.
     inside, held = energy_gains(system, radius), energy_gains(system, radius, inside=False)
-    counted = [i for group, _ in results for i in group]
     each = inside.copy()
     for i in counted:
         each[list(system.lanes[i])] = held[list(system.lanes[i])]

@@ -49,7 +49,7 @@ class Coefficients:
         graph = self.functions.graph
         boxes, count = len(low), low.shape[1] if slopes else 0
         atoms = self.system.atoms
-        if boxes * (1 + count) * len(atoms) ** 2 > LARGEST * 8:
+        if (1 + count) * len(atoms) ** 2 > LARGEST:
             return None
         at: dict[int, list[tuple[int, int]]] = {}
         for a, atom in enumerate(atoms):

@@ -30,6 +30,8 @@ NODES, CHANNELS = 400, 1500
 """Of a loop that is looked at, at most."""
 BOXES, TOTAL = 1000, 12_000
 """Parts of the box that may be open at once, and looked at for one loop."""
+POLISHED = 5
+"""Steps of Newton's method towards a candidate."""
 ENDS = 24
 """Of ranges, whose effect on each other is looked at."""
 LARGEST = 1e9
@@ -158,11 +160,16 @@ class _Loop:
 
     def around(self, limit: Ranges) -> Iterator[Ranges]:
         """Wider ones, if what was tried of them stays within."""
-        size = {k: (np.minimum(v[0], 0), np.maximum(v[1], 0)) for k, v in limit.items()}
+        for _ in range(POLISHED):
+            nearer = self.nearer(limit)
+            if nearer is None:
+                break
+            limit = nearer
+        size = _size(limit)
         ways = [size]
-        spread = self.spread(limit, size)
-        if spread is not None:
-            ways.insert(0, spread)
+        J = self.slopes(limit, size)
+        if J is not None:
+            ways.insert(0, self.solved(J, np.ones(len(J)), size, scaled=True))
         for margin, way in product(MARGINS, ways):
             wide = {
                 k: tuple(a + margin * b for a, b in zip(v, way[k], strict=True))
@@ -175,32 +182,65 @@ class _Loop:
             ):
                 yield wide  # type: ignore[misc]
 
-    def spread(self, limit: Ranges, size: Ranges) -> Ranges | None:
-        """How far each end has to give way where all give way by `size`: d = |J| d + size.
+    def moving(self, size: Ranges) -> list[tuple[int, int]]:
+        """Channels that reach anything; both ends of their ranges give way together."""
+        return [
+            (k, i)
+            for k in self.sources
+            for i in np.flatnonzero((size[k][0] != 0) | (size[k][1] != 0))
+        ]
 
-        J says how what is reached follows what is assumed, found by differences.
+    def excess(self, after: Ranges, before: Ranges, size: Ranges) -> np.ndarray:
+        """By how much the ends of each channel's range lie further out, relative to `size`."""
+        found = []
+        with np.errstate(invalid="ignore", divide="ignore"):
+            for k, i in self.moving(size):
+                each = [(after[k][e][i] - before[k][e][i]) / size[k][e][i] for e in (0, 1)]
+                found.append(max(v for v, e in zip(each, (0, 1), strict=True) if size[k][e][i]))
+        return np.array(found)
+
+    def slopes(self, limit: Ranges, size: Ranges) -> np.ndarray | None:
+        """How the ends of what is reached follow those of what is assumed, by differences.
+
+        None where one end's giving way makes all give way without end.
         """
-        ends = [(k, e, i) for k in self.sources for e in (0, 1) for i in np.flatnonzero(size[k][e])]
-        if not 0 < len(ends) <= ENDS:
+        channels = self.moving(size)
+        if not 0 < len(channels) <= ENDS:
             return None
         at = self.reached(limit)
-        J = np.zeros((len(ends), len(ends)))
-        step = 1e-5
-        for column, (k, e, i) in enumerate(ends):
-            moved = {s: (v[0].copy(), v[1].copy()) for s, v in limit.items()}
-            moved[k][e][i] += step * size[k][e][i]
-            after = self.reached(moved)
-            for row, (s, f, j) in enumerate(ends):
-                with np.errstate(invalid="ignore"):
-                    change = (after[s][f][j] - at[s][f][j]) / (step * size[s][f][j])
-                J[row, column] = np.maximum(change, 0.0)
+        columns, step = [], 1e-5
+        for k, i in channels:
+            wide = {s: (v[0].copy(), v[1].copy()) for s, v in limit.items()}
+            for e in (0, 1):
+                wide[k][e][i] += step * size[k][e][i]
+            columns.append(np.maximum(self.excess(self.reached(wide), at, size) / step, 0.0))
+        J = np.stack(columns, 1)
         if not np.isfinite(J).all() or np.abs(np.linalg.eigvals(J)).max() > 1 - 1e-9:
             return None
-        d = np.linalg.solve(np.eye(len(J)) - J, np.ones(len(J)))
-        found = {k: (np.zeros_like(v[0]), np.zeros_like(v[1])) for k, v in limit.items()}
-        for (k, e, i), much in zip(ends, d / d.max(), strict=True):
-            found[k][e][i] = much * size[k][e][i]
+        return J
+
+    def solved(self, J: np.ndarray, much: np.ndarray, size: Ranges, scaled: bool) -> Ranges:
+        """(I - J)^-1 much, as ends of ranges: where all give way by d = J d + much."""
+        d = np.linalg.solve(np.eye(len(J)) - J, much)
+        if scaled:
+            d = d / d.max()
+        found = {k: (np.zeros_like(v[0]), np.zeros_like(v[1])) for k, v in size.items()}
+        for (k, i), by in zip(self.moving(size), d, strict=True):
+            for e in (0, 1):
+                found[k][e][i] = by * size[k][e][i]
         return found
+
+    def nearer(self, limit: Ranges) -> Ranges | None:
+        """A step of Newton's method towards ranges that are reached exactly."""
+        size = _size(limit)
+        J = self.slopes(limit, size)
+        if J is None:
+            return None
+        lacks = self.excess(self.reached(limit), limit, size)
+        if not np.isfinite(lacks).all() or np.abs(lacks).max() < 1e-9:
+            return None
+        by = self.solved(J, lacks, size, scaled=False)
+        return {k: (v[0] + by[k][0], v[1] + by[k][1]) for k, v in limit.items()}
 
     def reached(self, assumed: Ranges) -> Ranges:
         """What enters delays and filters at some points of the box: no more than it can reach."""
@@ -275,6 +315,10 @@ def _hull(x: Interval | None, y: Interval) -> Interval | None:
         return x
     low, high = y[0].min(0), y[1].max(0)
     return (low, high) if x is None else (np.minimum(low, x[0]), np.maximum(high, x[1]))
+
+
+def _size(x: Ranges) -> Ranges:
+    return {k: (np.minimum(v[0], 0), np.maximum(v[1], 0)) for k, v in x.items()}
 
 
 def _limit(before: Ranges, now: Ranges, after: Ranges) -> Ranges:

@@ -45,8 +45,8 @@ MOST = 4
 BOXES = 400
 EFFORT = 40_000
 """Nodes that may be looked at, over all boxes: a large loop gets few."""
-MANY, AT_ONCE = 20_000, 512
-"""Boxes where slopes are known, in all and at once."""
+MANY, AT_ONCE = 20_000, 2**18
+"""Boxes where slopes are known, in all, and their coefficients at once."""
 MOVABLE = LINEAR | {"variable_delay"}
 """What is linear in the signals of a loop."""
 ONE = "one scaling"
@@ -449,48 +449,61 @@ class _Search:
         return most
 
     def run_all(self, loop: Coefficients) -> float | None:
-        """The same with slopes, for all boxes that are left at once."""
+        """The same with slopes, for all boxes that are left at once, group by group of lanes."""
+        most = 0.0
+        for group, weight in zip(self.groups, self.weights, strict=True):
+            found = self._group(loop, group, weight)
+            if found is None:
+                return None
+            most = max(most, found)
+        return most
+
+    def _group(self, loop: Coefficients, group: list[int], weight: np.ndarray) -> float | None:
         low, high = (b[None] for b in loop.functions.box())
         start, most, best, left = high - low, 0.0, 0.0, MANY
         while len(low):
             left -= len(low)
-            middle = 0.5 * (low + high)
-            gains, at = self._over(loop, low, high, middle)
+            gains, at, smear = self._over(loop, group, weight, low, high)
             best = max(best, float(at.max()))
             if best >= 1 or left < 0:
                 return None
             fine = (gains < 1) & (gains <= max(most, 0.5 * (1 + best)))
             most = max(most, float(gains[fine].max(initial=0.0)))
             rest = ~fine
-            parts = halves(low[rest], high[rest], (high - low)[rest] / start, start)
+            parts = halves(low[rest], high[rest], smear[rest], start)
             if parts is None:
                 return None
             low, high = parts
         return most
 
     def _over(
-        self, loop: Coefficients, low: np.ndarray, high: np.ndarray, middle: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Gains over boxes, and in their middles."""
-        gains, at = np.zeros(len(low)), np.zeros(len(low))
-        for begin in range(0, len(low), AT_ONCE):
-            part = slice(begin, begin + AT_ONCE)
+        self,
+        loop: Coefficients,
+        group: list[int],
+        weight: np.ndarray,
+        low: np.ndarray,
+        high: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Gains over boxes, in their middles, and how much each variable matters."""
+        gains, at, smear = np.zeros(len(low)), np.zeros(len(low)), np.zeros(low.shape)
+        middle = 0.5 * (low + high)
+        lanes = [self.whole.lanes[i] for i in group]
+        heads, tails = [lane[0] for lane in lanes], [lane[-1] for lane in lanes]
+        # Of Perron's x, the units are its inverse.
+        d = 1 / weight if self.peaks else weight
+        many = max(1, AT_ONCE // ((1 + low.shape[1]) * len(self.whole.atoms) ** 2))
+        for begin in range(0, len(low), many):
+            part = slice(begin, begin + many)
             whole = loop.over(low[part], high[part])
             inner = loop.over(middle[part], middle[part], slopes=False)
             if whole is None or inner is None:
-                return np.full(len(low), np.inf), np.full(len(low), np.inf)
+                return np.full(len(low), np.inf), np.full(len(low), np.inf), smear
             step = outward(low[part] - middle[part], high[part] - middle[part])
-            bound = sums if self.peaks else norms
-            for group, weight in zip(self.groups, self.weights, strict=True):
-                lanes = [self.whole.lanes[i] for i in group]
-                heads, tails = [lane[0] for lane in lanes], [lane[-1] for lane in lanes]
-                # Of Perron's x, the units are its inverse.
-                d = 1 / weight if self.peaks else weight
-                S, T = (scaled(x, heads, tails, self.lanes[group], d) for x in (whole, inner))
-                found = bound(S, T, step)
-                gains[part] = np.maximum(gains[part], found[0])
-                at[part] = np.maximum(at[part], found[1])
-        return gains, at
+            S, T = (scaled(x, heads, tails, self.lanes[group], d) for x in (whole, inner))
+            gains[part], at[part] = (sums if self.peaks else norms)(S, T, step)
+            steep = np.maximum(np.abs(S.slope[0]), np.abs(S.slope[1])).max((2, 3), initial=0.0)
+            smear[part] = np.where(steep > 0, steep * (high[part] - low[part]), 0.0)
+        return gains, at, smear
 
     def corners(self) -> float | None:
         """The largest gain at the corners of the box, if it is below one."""
