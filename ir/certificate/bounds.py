@@ -135,9 +135,8 @@ def by_poles(
     counted = [i for group, _ in results for i in group]
     # Filters beside the loops have poles of their own, within the circle or on no smaller one.
     beside = [a for i, lane in enumerate(system.lanes) if i not in counted for a in lane]
-    poles = [
-        pole_radius(d) for a in beside if system.atoms[a].filter for d in system.atoms[a].filter[1]
-    ]  # type: ignore[index]
+    filters = [f for a in beside if (f := system.atoms[a].filter) is not None]
+    poles = [pole_radius(d) for _, a in filters for d in a]
     rho = max(poles, default=0.0)
     radius = max(radius, 0.5 * (1 + rho)) if rho >= radius else radius
     # What is stable together may have parts that are not: their gains on the circle count.

@@ -185,7 +185,7 @@ class _Loop:
     def moving(self, size: Ranges) -> list[tuple[int, int]]:
         """Channels that reach anything; both ends of their ranges give way together."""
         return [
-            (k, i)
+            (k, int(i))
             for k in self.sources
             for i in np.flatnonzero((size[k][0] != 0) | (size[k][1] != 0))
         ]

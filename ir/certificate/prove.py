@@ -16,14 +16,13 @@ from ir.certificate.forms import (
     Mode,
     UnprovenError,
     enclosing,
-    exactly,
     interval,
 )
 from ir.certificate.intervals import Interval, meet, whole
 from ir.certificate.invariant import invariant
+from ir.certificate.loudness import louder
 from ir.certificate.region import Region
 from ir.certificate.regions import regions_of
-from ir.certificate.responses import absolute_responses, affordable, roots
 from ir.certificate.rules import STAIRS, evaluate
 from ir.certificate.system import System, build
 from ir.certificate.verdict import LoopProof
@@ -280,64 +279,16 @@ class _Attempt:
         return self._stable(system, replace(found, gain=np.nan), "its poles, all of them counted")
 
     def _louder(self, system: System, found: Bounds, bound: Callable[[System], Bounds]) -> Bounds:
-        """Bounds on signals by the loop's impulse responses, where these can be computed."""
-        if not system.linear or self._cut(system) or system.injected.any() or found.radius >= 1:
+        if self._cut(system):
             return found
-        members = set(self.group)
-        read = {s for k in self.group for s in self.graph.nodes[k].inputs} - members
-        whole, between = roots(self.graph, sorted(read), self.outside)
-        sources = [(s, i) for s in whole for i in range(self.graph.nodes[s].type.size)]
-        samples = float(np.log(1000) / -np.log(found.radius))
-        if not affordable(system, len(sources), samples):
-            return found
-        ones = np.ones(len(system.atoms))
-        most = bound(replace(system, outside=ones, injected=ones)).returns
-        entering = self._entering(system, sources, between)
-        each = None if entering is None else absolute_responses(system, *entering, most, samples)
-        if each is None:
-            return found
-        loudest = [1.0]
-        for s, i in sources:
-            low, high = (
-                np.broadcast_to(b, self.graph.nodes[s].shape) for b in self.outside[s].base
-            )
-            loudest.append(max(abs(float(low.flat[i])), abs(float(high.flat[i]))))
-        returns = (np.array(loudest) @ each) * (1 + 1e-9)
-        return replace(found, returns=np.minimum(found.returns, returns))
+        mode = Mode(tolerance=self.tolerance)
 
-    def _entering(
-        self, system: System, sources: Sequence[tuple[int, int]], between: Sequence[int]
-    ) -> tuple[np.ndarray, np.ndarray] | None:
-        """What constants, and then one in each channel from outside, add to what enters atoms.
+        def rebuilt(outside: Mapping[int, Form]) -> System:
+            return build(
+                self.graph, self.group, self.sequence, outside, mode, self.static, self.regions
+            )[0]
 
-        None where they arrive later, or filtered: of that only a range is known.
-        """
-        names = {s for s, _ in sources}
-        rows, unsure = [], []
-        for only in (None, *sources):
-            outside = dict(self.outside)
-            for s in names:
-                value = np.zeros(self.graph.nodes[s].type.size)
-                if only is not None and only[0] == s:
-                    value[only[1]] = 1
-                outside[s] = exactly(value.reshape(self.graph.nodes[s].shape))
-            context = Context(self.graph, Mode(tolerance=self.tolerance), outside=outside)
-            for k in between:
-                node = self.graph.nodes[k]
-                outside[k] = evaluate(context, k, node, [outside[s] for s in node.inputs])
-            alone = build(
-                self.graph, self.group, self.sequence, outside, Mode(tolerance=self.tolerance),
-                self.static, self.regions,
-            )[0]  # fmt: skip
-            assert len(alone.atoms) == len(system.atoms)
-            rows.append(alone.offset)
-            unsure.append(alone.outside - np.abs(alone.offset))
-            if (unsure[-1] > 1e-4 * np.abs(alone.offset)).any():
-                return None
-        constant = rows[0]
-        enters = np.stack([constant, *(row - constant for row in rows[1:])])
-        spare = np.stack([unsure[0], *(u + unsure[0] for u in unsure[1:])])
-        return enters, spare + 2.0**-50 * (np.abs(enters) + np.abs(constant))
+        return louder(self.graph, self.group, self.outside, mode, system, found, bound, rebuilt)
 
     def _near_circle(self, system: System, result: exact.Result) -> Found:
         frequency = result.nearest * self.graph.sample_rate / (2 * np.pi)

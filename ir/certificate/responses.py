@@ -11,50 +11,21 @@ but of little.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import signal
 
-from ir.certificate.forms import Form
 from ir.certificate.rules import absolute
 from ir.certificate.small_gain import UNIT
 from ir.certificate.system import System
-from ir.graph import Graph
 
-MADE = frozenset(("add", "sub", "neg", "sum", "reshape", "transpose", "broadcast", "slice", "take",
-                  "concatenate"))  # fmt: skip
 SHORTEST = 32
 """Samples between two feedbacks, at least: so many are computed at once."""
 EFFORT = 4e7
 """Samples of filters and delays that are computed, at most."""
 LEFT = 0.01
 """What may be left out, as a part of what was found."""
-
-
-def roots(
-    graph: Graph, read: Sequence[int], outside: Mapping[int, Form]
-) -> tuple[list[int], list[int]]:
-    """Nodes of which what a loop reads is made by numbers and sums at once, and those between."""
-    between: list[int] = []
-    found: set[int] = set()
-    done: set[int] = set()
-    work = [(k, False) for k in read]
-    while work:
-        k, ready = work.pop()
-        node = graph.nodes[k]
-        moving = [s for s in node.inputs if not outside[s].fixed]
-        if ready:
-            between.append(k)
-        elif k not in done and not outside[k].fixed:
-            done.add(k)
-            scaled = len(moving) == 1 and (node.op != "div" or moving[0] == node.inputs[0])
-            if node.op in MADE or (node.op in ("mul", "div", "einsum") and scaled):
-                work.append((k, True))
-                work.extend((s, False) for s in moving)
-            else:
-                found.add(k)
-    return sorted(found), between
 
 
 def affordable(system: System, sources: int, samples: float) -> bool:
