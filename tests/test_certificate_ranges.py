@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from adversarial_case import Maker
 from adversarial_loops import make
+from stability_judge import judge
 
 import ir
 from ir.certificate import certify
@@ -156,6 +157,32 @@ def test_products_of_moving_matrices():
     words = itertools.chain(*(itertools.product(ends, repeat=n) for n in range(2, 9)))
     assert max(np.abs(np.linalg.eigvals(np.linalg.multi_dot(w))).max() for w in words) > 1.1
     assert certify(resonator(-1.9, 0.0, 0.98)).verdict != "stable"
+
+
+PROVED = (
+    ("compressors", 4), ("compressors", 1000027), ("coupled forms", 2), ("crossfades", 1000044),
+    ("gains by level", 1000039), ("integers that wrap", 6), ("integers that wrap", 1000031),
+    ("limited domains", 2), ("limited domains", 8), ("parametric resonators", 8),
+    ("powers", 1000031), ("powers", 1000026), ("quotients", 0), ("relays and roundings", 3),
+    ("two gains", 0), ("varying rotations", 3),
+)  # fmt: skip
+"""Loops that are stable by construction, of which it once could not be proved."""
+REFUSED = (("quotients", 1000031), ("quotients", 1000001), ("two gains", 3), ("powers", 1))
+"""Unstable ones of the same families."""
+
+
+@pytest.mark.parametrize(("name", "seed"), PROVED)
+def test_what_once_could_not_be_proved(name, seed):
+    loop = make(name, seed)
+    assert loop.truth == "stable" or judge(loop).truth == "stable"
+    assert certify(loop.program).verdict == "stable"
+
+
+@pytest.mark.parametrize(("name", "seed"), REFUSED)
+def test_what_must_not_be_proved(name, seed):
+    loop = make(name, seed)
+    assert loop.truth == "unstable"
+    assert not certify(loop.program).passed
 
 
 # -- The parts -------------------------------------------------------------------------------------

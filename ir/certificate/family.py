@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ir.certificate.functions import RULES, Functions, Reach
+from ir.certificate.chain import RULES, Reach
+from ir.certificate.functions import Functions
 from ir.certificate.intervals import Interval, product
 from ir.certificate.small_gain import UNIT
 from ir.certificate.system import System
@@ -108,7 +109,7 @@ class Coefficients:
         if any(x is None for x in inputs):
             return None
         xs: list[Reach] = [x if loop else _lifted(x) for x, loop in zip(inputs, loops, strict=True)]  # type: ignore
-        rule, functions = RULES.get(node.op), self.functions
+        rule, scope = RULES.get(node.op), self.functions.scope
         with np.errstate(all="ignore"):
             if node.op in ("add", "sub"):
                 size = node.type.size
@@ -116,25 +117,25 @@ class Coefficients:
                     _spread(x if loop else _none_of(x), size)
                     for x, loop in zip(xs, loops, strict=True)
                 ]
-                return rule(functions, node, xs)  # type: ignore[misc]
+                return rule(scope, node, xs)  # type: ignore[misc]
             if node.op in MOVED:
-                return rule(functions, node, xs)  # type: ignore[misc]
+                return rule(scope, node, xs)  # type: ignore[misc]
             if node.op == "concatenate":
                 n = len(self.system.atoms)
                 xs = [
                     _broadcast(x if loop else _none_of(x), n)
                     for x, loop in zip(xs, loops, strict=True)
                 ]
-                return rule(functions, node, xs)  # type: ignore[misc]
+                return rule(scope, node, xs)  # type: ignore[misc]
             if node.op in ("mul", "einsum") and sum(loops) == 1:
-                return rule(functions, node, xs)  # type: ignore[misc]
+                return rule(scope, node, xs)  # type: ignore[misc]
             if node.op == "div" and list(loops) == [True, False]:
-                return rule(functions, node, xs)  # type: ignore[misc]
+                return rule(scope, node, xs)  # type: ignore[misc]
             if node.op == "select" and not loops[0]:
                 size = node.type.size
                 xs = [xs[0], *(_spread(x if loop else _none_of(x), size)
                                for x, loop in zip(xs[1:], loops[1:], strict=True))]  # fmt: skip
-                return rule(functions, node, xs)  # type: ignore[misc]
+                return rule(scope, node, xs)  # type: ignore[misc]
         return None
 
     def _assembled(self, forms: Mapping[int, Reach], boxes: int, count: int) -> Reach | None:
