@@ -101,6 +101,17 @@ def test_ranges_that_are_never_left(name):
         assert np.abs(y).max() <= found.peak[0] * (1 + 400 * FLOAT)
 
 
+@pytest.mark.parametrize("gains", [(0.5, 1.5), (1.5, 0.5), (0.9, 0.5)])
+def test_a_condition_from_outside_may_hold_or_not(gains):
+    g = Maker()
+    x, c, head = g.input(), g.input(kind="bool"), g.b.reserve(())
+    s = g.delay(head, 2)
+    bent = g.op("div", s, g.add(g.op("abs", s), 1.0))
+    chosen = g.op("select", c, g.mul(s, gains[0]), g.mul(s, gains[1]))
+    g.close(head, x, g.add(chosen, g.mul(bent, 0.05)))
+    assert (certify(g.program(head)).verdict == "stable") is (max(gains) < 1)
+
+
 def turned(r: float) -> ir.Program:
     """Two lines, turned by an angle that an input moves, times r."""
     g = Maker()

@@ -49,10 +49,11 @@ class Functions:
         self.sequence = [k for k in sequence if k not in leaves]
         self.leaves = {k: _flat(b, graph.nodes[k].type.size) for k, b in leaves.items()}
         self.known = {k: _flat(b, graph.nodes[k].type.size) for k, b in known.items()}
+        # Between true and false there is nothing.
         wide = [
             (k, i)
             for k, (low, high) in self.leaves.items()
-            if free is None or k in free
+            if (free is None or k in free) and graph.nodes[k].type.kind != "bool"
             for i in np.flatnonzero((low < high) & np.isfinite(low) & np.isfinite(high))
         ]
         self.variables = wide if len(wide) <= VARIABLES else []
