@@ -40,8 +40,9 @@ def test_peaks_are_bounds_and_near(seed, late):
     found = certify(program)
     assert found.verdict == "stable"
     total = absolute(program, 3000)
-    # Each line by itself: the sum over four of them may be twice their root mean square.
-    assert total * (1 - 3000 * FLOAT) <= found.peak[0] <= 3 * total
+    assert total * (1 - 3000 * FLOAT) <= found.peak[0]
+    # Lines are mixed as they are heard; what arrives late enters each line by itself.
+    assert found.peak[0] <= total * (2 if late else 1.05)
 
 
 def test_peaks_hold_with_coefficients_that_are_off():
@@ -67,12 +68,12 @@ def test_what_responses_leave_out_is_counted():
     found = absolute_responses(system, enters, np.zeros((1, 2)), most, 50 * 66)
     assert found is not None
     exact = np.array([10.0, 10.0])
-    assert (found[0] >= exact * (1 - 1e-12)).all()
-    assert (found[0] <= exact * 1.05).all()
+    assert (found[0][0] >= exact * (1 - 1e-12)).all()
+    assert (found[0][0] <= exact * 1.05).all()
     # What is not known of the input is counted with the loop's own gain.
     unsure = absolute_responses(system, enters, np.array([[0.01, 0.0]]), most, 50 * 66)
     assert unsure is not None
-    assert (unsure[0] >= found[0] - 0.05 + 0.01 * most * 0.5).all()
+    assert (unsure[0][0] >= found[0][0] - 0.05 + 0.01 * most * 0.5).all()
 
 
 def test_a_loop_that_keeps_what_it_has_tells_nothing():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ir.certificate.exact import Result
 from ir.certificate.filters import pole_radius
+from ir.certificate.intervals import Interval
 from ir.certificate.small_gain import absolute_radius, scale, scaled_input
 from ir.certificate.system import Atom, System, energy_gains, lane_gains, peak_gains
 
@@ -25,11 +26,13 @@ class Bounds:
         gain: Of the worst loop, in the units of its scaling; the proof holds where it is below one.
         radius: |z| within which all modes lie: signals fade at least as radius^t.
         returns: |w_a| at most, for inputs within their ranges; infinite without a proof.
+        heard: Ranges of nodes behind the loop, where more is known than by those of its signals.
     """
 
     gain: float
     radius: float
     returns: np.ndarray
+    heard: Mapping[int, Interval] = field(default_factory=dict)
 
 
 class _Energy:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ir.certificate.bounds import Bounds
 from ir.certificate.forms import Context, Form, Mode, interval
+from ir.certificate.intervals import outward
 from ir.certificate.responses import absolute_responses, affordable
 from ir.certificate.rules import evaluate
 from ir.certificate.system import System
@@ -18,6 +19,8 @@ MADE = frozenset(("add", "sub", "neg", "sum", "reshape", "transpose", "broadcast
                   "concatenate"))  # fmt: skip
 THIN = 2.0**-40
 """Around the one that is put in: known numbers would be folded, without what rounding adds."""
+MIXED = 64
+"""Channels behind the loop whose own responses are looked at."""
 VAGUE = 1e-3
 """Of what enters: if more is not known, responses tell little."""
 
@@ -25,6 +28,7 @@ VAGUE = 1e-3
 def louder(
     graph: Graph,
     group: Sequence[int],
+    sequence: Sequence[int],
     outside: Mapping[int, Form],
     mode: Mode,
     system: System,
@@ -37,6 +41,7 @@ def louder(
     Args:
         graph: The graph.
         group: The loop's nodes.
+        sequence: All nodes in the order in which they can be computed.
         outside: What is known of all nodes that it reads and is not made of.
         mode: How what changes is written.
         system: The loop, linear and proved stable.
@@ -86,10 +91,59 @@ def louder(
         return found
     ones = np.ones(len(system.atoms))
     most = bound(replace(system, outside=ones, injected=ones)).returns
-    each = absolute_responses(system, enters, unsure, most, samples)
+    heard = _heard(graph, sequence, members, outside, mode, system)
+    mixes = [_mix(form, len(system.atoms)) for form in heard.values()]
+    together = None
+    if mixes:
+        together = np.concatenate([c for c, _ in mixes]), np.concatenate([r for _, r in mixes])
+    each = absolute_responses(system, enters, unsure, most, samples, together)
     if each is None:
         return found
-    return replace(found, returns=np.minimum(found.returns, loudest @ each * (1 + 1e-9)))
+    returns, mixed = (loudest @ one * (1 + 1e-9) for one in each)
+    ranges, start = {}, 0
+    for k, form in heard.items():
+        reach = mixed[start : start + graph.nodes[k].type.size].reshape(form.shape)
+        start += reach.size
+        low, high = form.base
+        ranges[k] = outward(low - reach, high + reach)
+    return replace(found, returns=np.minimum(found.returns, returns), heard=ranges)
+
+
+def _heard(
+    graph: Graph,
+    sequence: Sequence[int],
+    members: Container[int],
+    outside: Mapping[int, Form],
+    mode: Mode,
+    system: System,
+) -> dict[int, Form]:
+    """Nodes behind the loop that are sums of its signals at the same sample: mixed outputs."""
+    forms = dict(system.forms)
+    context = Context(graph, mode, outside=outside)
+    context.count = len(system.atoms)
+    found: dict[int, Form] = {}
+    channels = 0
+    for k in sequence:
+        node = graph.nodes[k]
+        moving = [s for s in node.inputs if s in forms]
+        rest = [s for s in node.inputs if s not in forms]
+        if k in members or not moving or any(s not in outside for s in rest):
+            continue
+        scaled = len(moving) == 1 and all(outside[s].fixed for s in rest)
+        scaled = scaled and (node.op != "div" or moving[0] == node.inputs[0])
+        if node.op not in MADE and not (node.op in ("mul", "div", "einsum") and scaled):
+            continue
+        channels += node.type.size
+        if channels > MIXED:
+            break
+        inputs = [forms[s] if s in forms else outside[s] for s in node.inputs]
+        forms[k] = found[k] = evaluate(context, k, node, inputs)
+    return found
+
+
+def _mix(form: Form, atoms: int) -> tuple[np.ndarray, np.ndarray]:
+    wide = form.wide(atoms)
+    return wide.c[1:].reshape(atoms, -1).T, wide.r[1:].reshape(atoms, -1).T
 
 
 def _loudest(x: Form, i: int) -> float:

@@ -19,6 +19,7 @@ from itertools import product
 import numpy as np
 
 from ir.certificate.bounds import Bounds, returns_of
+from ir.certificate.extremes import tightened
 from ir.certificate.family import Coefficients, norms, scaled, sums
 from ir.certificate.forms import Context, Form, Mode, UnprovenError, interval
 from ir.certificate.functions import Functions
@@ -134,6 +135,9 @@ def family(
     roots = _roots(graph, wanted, outside)
     if roots is None:
         return None
+    # A function of other numbers may reach less than its operations one by one.
+    closer = {k: tightened(graph, k, outside, tolerance) for k in roots}
+    outside = dict(outside) | {k: interval(b) for k, b in closer.items() if b is not None}
     between = _reached(graph, wanted, set(roots), outside)
     mode = Mode(intervals=True, tolerance=tolerance)
     return Family(

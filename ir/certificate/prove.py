@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -42,10 +42,11 @@ FOR_EVER = "bounded, though it may sound for ever"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A proof, and the ranges of the loop's nodes."""
+    """A proof, the ranges of the loop's nodes, and of some that hear it."""
 
     proof: LoopProof
     ranges: dict[int, Interval]
+    heard: Mapping[int, Interval] = field(default_factory=dict)
 
 
 class Prover:
@@ -83,7 +84,7 @@ class _Attempt:
         sequence: Sequence[int],
         outside: Mapping[int, Form],
     ) -> None:
-        self.graph, self.tolerance = prover.graph, prover.tolerance
+        self.graph, self.tolerance, self.whole = prover.graph, prover.tolerance, prover.sequence
         self.group, self.sequence, self.outside = tuple(group), sequence, outside
         self.stopped: UnprovenError | None = None
         self.static: dict[int, Interval] = {}
@@ -288,7 +289,9 @@ class _Attempt:
                 self.graph, self.group, self.sequence, outside, mode, self.static, self.regions
             )[0]
 
-        return louder(self.graph, self.group, self.outside, mode, system, found, bound, rebuilt)
+        return louder(
+            self.graph, self.group, self.whole, self.outside, mode, system, found, bound, rebuilt
+        )
 
     def _near_circle(self, system: System, result: exact.Result) -> Found:
         frequency = result.nearest * self.graph.sample_rate / (2 * np.pi)
@@ -364,7 +367,7 @@ class _Attempt:
             "stable", method, margin_db=None if cut else margin,
             decay_seconds=None if cut else decay, reason=cut,
         )  # fmt: skip
-        return Found(proof, ranges)
+        return Found(proof, ranges, found.heard)
 
     def _undefined(self, ranges: dict[int, Interval]) -> UnprovenError | None:
         """A node whose value may be infinite, or no number, though the loop's gain is below one.

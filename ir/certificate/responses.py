@@ -20,6 +20,7 @@ from ir.certificate.rules import absolute
 from ir.certificate.small_gain import UNIT
 from ir.certificate.system import System
 
+Mixes = tuple[np.ndarray, np.ndarray]
 SHORTEST = 32
 """Samples between two feedbacks, at least: so many are computed at once."""
 EFFORT = 4e7
@@ -57,9 +58,14 @@ def _work(system: System) -> float:
 
 
 def absolute_responses(
-    system: System, enters: np.ndarray, unsure: np.ndarray, most: np.ndarray, samples: float
-) -> np.ndarray | None:
-    """‖h_aj‖₁ at most, (channels, atoms); None if they do not fade in time.
+    system: System,
+    enters: np.ndarray,
+    unsure: np.ndarray,
+    most: np.ndarray,
+    samples: float,
+    mixes: Mixes | None = None,
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """‖h_aj‖₁ at most, (channels, atoms), and of mixes; None if they do not fade in time.
 
     Args:
         system: A linear loop that is proved stable.
@@ -67,19 +73,30 @@ def absolute_responses(
         unsure: By how much that may be off.
         most: W.
         samples: In which the loop fades by 60 dB.
+        mixes: C and R of sums of what atoms return, (mixes, atoms).
     """
     if not np.isfinite(most).all():
         return None
-    found = [
-        _Response(system, row).run(off, most, samples) if row.any() or off.any() else 0 * row
-        for row, off in zip(enters, unsure, strict=True)
-    ]
-    return None if any(f is None for f in found) else np.stack(found)  # type: ignore[arg-type]
+    n = len(system.atoms)
+    mixes = (np.zeros((0, n)), np.zeros((0, n))) if mixes is None else mixes
+    found, mixed = [], []
+    for row, off in zip(enters, unsure, strict=True):
+        if not row.any() and not off.any():
+            found.append(np.zeros(n))
+            mixed.append(np.zeros(len(mixes[0])))
+            continue
+        one = _Response(system, row, mixes).run(off, most, samples)
+        if one is None:
+            return None
+        found.append(one[0])
+        mixed.append(one[1])
+    return np.stack(found), np.stack(mixed)
 
 
 class _Response:
-    def __init__(self, system: System, impulse: np.ndarray) -> None:
-        self.system, self.impulse = system, impulse
+    def __init__(self, system: System, impulse: np.ndarray, mixes: Mixes) -> None:
+        self.system, self.impulse, self.mixes = system, impulse, mixes
+        self.mixed = np.zeros(len(mixes[0]))
         self.block = _block(system)
         self.delays = [a for a, atom in enumerate(system.atoms) if atom.kind == "delay"]
         self.order = self._filters()
@@ -102,7 +119,9 @@ class _Response:
             rest = [a for a in rest if a not in ready]
         return found
 
-    def run(self, off: np.ndarray, most: np.ndarray, samples: float) -> np.ndarray | None:
+    def run(
+        self, off: np.ndarray, most: np.ndarray, samples: float
+    ) -> tuple[np.ndarray, np.ndarray] | None:
         if len(self.order) + len(self.delays) < len(self.system.atoms):
             return None
         C, n = self.system.C, len(self.system.atoms)
@@ -122,6 +141,7 @@ class _Response:
             if block == 0:
                 v[0, self.delays] += self.impulse[self.delays]
             self.total += np.abs(w).sum(0)
+            self.mixed += np.abs(w @ self.mixes[0].T).sum(0)
             self.past = np.concatenate([self.past[self.block :], v])
             if not np.isfinite(self.total).all():
                 return None
@@ -129,9 +149,16 @@ class _Response:
                 held = most * float(self._held().max())
                 if (held <= LEFT * np.maximum(self.total, 0.1 * self.total.max())).all():
                     lost = most * float(self._changed(off).max())
-                    rounding = self.block * blocks * UNIT * self.total
-                    return (self.total + rounding + np.maximum(held, lost)) * (1 + 1e-9)
+                    return self._with(np.maximum(held, lost), self.block * blocks * UNIT)
         return None
+
+    def _with(self, rest: np.ndarray, summed: float) -> tuple[np.ndarray, np.ndarray]:
+        """What was found, and what was left out; `summed`: what rounding does to sums."""
+        C, R = self.mixes
+        rest = rest + summed * self.total
+        rounding = R + 2 * (len(rest) + 4) * UNIT * np.abs(C)
+        mixed = self.mixed * (1 + summed) + (np.abs(C) + R) @ rest + rounding @ self.total
+        return (self.total + rest) * (1 + 1e-9), mixed * (1 + 1e-9)
 
     def _filtered(self, a: int, x: np.ndarray) -> np.ndarray:
         heard = self.heard.setdefault(a, [])
