@@ -286,7 +286,8 @@ def prove(loop: Family) -> tuple[System, Bounds, str] | None:
     corners = [loop.at(at, at) for at in _corners(low, high)]
     if any(_names(system) != _names(whole) for system in corners):
         return None
-    found = by_products(whole, corners)
+    with np.errstate(all="ignore"):
+        found = by_products(whole, corners)
     return None if found is None else (whole, found, "products of its matrices")
 
 
@@ -504,7 +505,8 @@ class _Search:
                 return np.full(len(low), np.inf), np.full(len(low), np.inf), smear
             step = outward(low[part] - middle[part], high[part] - middle[part])
             S, T = (scaled(x, heads, tails, self.lanes[group], d) for x in (whole, inner))
-            gains[part], at[part] = (sums if self.peaks else norms)(S, T, step)
+            with np.errstate(all="ignore"):
+                gains[part], at[part] = (sums if self.peaks else norms)(S, T, step)
             steep = np.maximum(np.abs(S.slope[0]), np.abs(S.slope[1])).max((2, 3), initial=0.0)
             smear[part] = np.where(steep > 0, steep * (high[part] - low[part]), 0.0)
         return gains, at, smear
