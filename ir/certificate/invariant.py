@@ -32,6 +32,8 @@ BOXES, TOTAL = 1000, 12_000
 """Parts of the box that may be open at once, and looked at for one loop."""
 POLISHED = 5
 """Steps of Newton's method towards a candidate."""
+SLOPES = 10_000_000
+"""That are held at once."""
 ENDS = 24
 """Of ranges, whose effect on each other is looked at."""
 LARGEST = 1e9
@@ -262,6 +264,8 @@ class _Loop:
         functions = self.functions(self.shaped(wide))
         low, high = (b[None] for b in functions.box())
         start = high - low
+        channels = sum(self.graph.nodes[k].type.size for k in self.order)
+        many = min(BOXES, SLOPES // (channels * max(1, low.shape[1])))
         hull: Ranges = {}
         while True:
             self.left -= len(low)
@@ -283,7 +287,7 @@ class _Loop:
                 hull[k] = _hull(hull.get(k), (low_[~out], high_[~out]))  # type: ignore[assignment]
             if not out.any():
                 return self.shaped(hull)
-            if np.count_nonzero(out) > BOXES or self.left < 0 or not low.shape[1]:
+            if np.count_nonzero(out) > many or self.left < 0 or not low.shape[1]:
                 return None
             parts = halves(low[out], high[out], smear[out], start)
             if parts is None:
