@@ -525,7 +525,8 @@ def _within(inner: dict[int, Interval], outer: dict[int, Interval]) -> bool:
 def _widened(new: Interval, old: Interval, factor: float) -> Interval:
     with np.errstate(invalid="ignore"):
         middle, half = 0.5 * (new[0] + new[1]), 0.5 * (new[1] - new[0]) * factor + 1e-9
-    return np.minimum(middle - half, old[0]), np.maximum(middle + half, old[1])
+        low, high = middle - half, middle + half
+    return np.minimum(low, old[0]), np.maximum(high, old[1])
 
 
 def _analytic_atom(system: System, a: int) -> bool:

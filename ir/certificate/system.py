@@ -208,7 +208,10 @@ def lane_gains(
         parts = [a for a in lane if system.atoms[a].kind == "sections"]
         together = len(parts) > 1
         found[i] = np.prod([each[a] for a in lane if not together or a not in parts])
-        found[i] *= np.prod(system.links(lane)) * (1 + 4 * len(lane) * filters.ULP)
+        with np.errstate(invalid="ignore"):
+            found[i] *= np.prod(system.links(lane)) * (1 + 4 * len(lane) * filters.ULP)
+        if np.isnan(found[i]):
+            found[i] = np.inf
         if together:
             sections = [filters.as_sections(*system.atoms[a].filter) for a in parts]  # type: ignore
             cascades.append(np.concatenate(sections))
