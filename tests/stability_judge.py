@@ -87,7 +87,11 @@ def _linear(loop: Loop) -> Judgement:
     growth = long_run(space.A)
     # Rounding in the products moves the growth; poles within 1e-5 of the circle it does not judge.
     if abs(math.log(max(found.radius, 1e-300))) > 1e-5 and found.verdict in ("stable", "unstable"):
-        agrees = growth < 0 if found.verdict == "stable" else growth > 0
+        stable = found.verdict == "stable"
+        if (growth < 0) is not stable:
+            # Far from normal, rounding decides in double precision.
+            growth = long_run(space.A, np.longdouble)
+        agrees = growth < 0 if stable else growth > 0
         # Far from normal, a slow decay may still stand above where it began.
         slow = abs(math.log(max(found.radius, 1e-300))) * 2**DOUBLINGS < 100
         assert agrees or slow, (loop.family, found, growth)
@@ -101,12 +105,12 @@ def balanced(A: Array) -> Array:
         return matrix_balance(A)[0] if len(A) else A
 
 
-def long_run(A: Array) -> float:
+def long_run(A: Array, kind: type = np.float64) -> float:
     """log of the norm of A^(2^20): 2^20 samples of silence from every state at once.
 
     In balanced units of the states, which poles do not notice.
     """
-    A, total = balanced(A), 0.0
+    A, total = balanced(A).astype(kind), 0.0
     for _ in range(DOUBLINGS):
         size = float(np.max(np.abs(A), initial=0.0))
         if size == 0:

@@ -78,6 +78,15 @@ def test_effects_that_move():
     assert adac_jax.certify(effects.Flanger(2, wave="sine", sample_rate=RATE)).verdict == "stable"
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_phaser_keeps_its_energy_while_it_moves(channels):
+    """Its stages are rotations: what the feedback leaves is all there is, whatever moves."""
+    found = adac_jax.certify(effects.Phaser(channels, sample_rate=RATE))
+    assert found.verdict == "stable"
+    (decay,) = [proof.decay_seconds for proof in found.loops if proof.decay_seconds]
+    assert decay < 0.2
+
+
 # -- What must not be proved -----------------------------------------------------------------------
 
 ALLPASS = np.array([[0.98, -1.979, 1.0, 1.0, -1.979, 0.98]])

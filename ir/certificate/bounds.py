@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ir.certificate.exact import Result
+from ir.certificate.filters import pole_radius
+from ir.certificate.intervals import Interval
 from ir.certificate.small_gain import absolute_radius, scale, scaled_input
 from ir.certificate.system import Atom, System, energy_gains, lane_gains, peak_gains
 
@@ -24,11 +26,13 @@ class Bounds:
         gain: Of the worst loop, in the units of its scaling; the proof holds where it is below one.
         radius: |z| within which all modes lie: signals fade at least as radius^t.
         returns: |w_a| at most, for inputs within their ranges; infinite without a proof.
+        heard: Ranges of nodes behind the loop, where more is known than by those of its signals.
     """
 
     gain: float
     radius: float
     returns: np.ndarray
+    heard: Mapping[int, Interval] = field(default_factory=dict)
 
 
 class _Energy:
@@ -131,9 +135,15 @@ def by_poles(
     """What the exact test of every loop of a linear system says."""
     measure = _Exact(system, results)
     radius = max(result.radius for _, result in results)
+    counted = [i for group, _ in results for i in group]
+    # Filters beside the loops have poles of their own, within the circle or on no smaller one.
+    beside = [a for i, lane in enumerate(system.lanes) if i not in counted for a in lane]
+    filters = [f for a in beside if (f := system.atoms[a].filter) is not None]
+    poles = [pole_radius(d) for _, a in filters for d in a]
+    rho = max(poles, default=0.0)
+    radius = max(radius, 0.5 * (1 + rho)) if rho >= radius else radius
     # What is stable together may have parts that are not: their gains on the circle count.
     inside, held = energy_gains(system, radius), energy_gains(system, radius, inside=False)
-    counted = [i for group, _ in results for i in group]
     each = inside.copy()
     for i in counted:
         each[list(system.lanes[i])] = held[list(system.lanes[i])]

@@ -7,13 +7,14 @@ import numpy as np
 from ir.certificate import filters
 from ir.certificate.domain import failure
 from ir.certificate.forms import Context, Form, Mode, UnprovenError, exactly, interval
-from ir.certificate.intervals import whole
+from ir.certificate.intervals import Interval, meet, whole
 from ir.certificate.prove import Prover, name_of
 from ir.certificate.rules import cascades_of, evaluate, rationals_of
 from ir.certificate.verdict import VERDICTS, Certificate, LoopProof, Verdict
 from ir.cycles import components, is_loop, label, order
 from ir.errors import IRError
 from ir.graph import Graph, Node, Program
+from ir.ops import OPS
 from ir.verify import verify_program
 
 SINGLE = 2.0**-24
@@ -40,20 +41,36 @@ def certify(program: Program, *, tolerance: float = 0.0) -> Certificate:
     graph = verify_program(program).graph
     sequence = order(graph)
     prover = Prover(graph, sequence, tolerance)
-    forms: dict[int, Form] = {}
+    forms = _known(program, sequence, tolerance)
     proofs: list[LoopProof] = []
+    heard: dict[int, Interval] = {}
     for group in components(range(len(graph.nodes)), lambda k: graph.nodes[k].inputs):
         if is_loop(group, lambda k: graph.nodes[k].inputs):
             found = prover.prove(group, forms)
             proofs.append(found.proof)
             forms |= {k: interval(bounds) for k, bounds in found.ranges.items()}
+            heard |= found.heard
         else:
             # A filter in a loop is part of it, and may be held by it; others stand by themselves.
             forms[group[0]] = _form(program, group[0], forms, tolerance)
+            if group[0] in heard:
+                forms[group[0]] = interval(meet(forms[group[0]].base, heard[group[0]]))
             proofs.extend(_recursion(graph, group[0], forms))
     if all(p.verdict == "stable" for p in proofs):
         proofs.extend(_undefined(graph, sequence, forms))
     return _certificate(graph, proofs, forms, tolerance)
+
+
+def _known(program: Program, sequence: list[int], tolerance: float) -> dict[int, Form]:
+    """Numbers, and what is made of them alone: loops may ask for those behind them."""
+    forms: dict[int, Form] = {}
+    for k in sequence:
+        node = program.graph.nodes[k]
+        made = node.inputs and OPS[node.op].family in ("elementwise", "array")
+        made = made and all(s in forms and forms[s].fixed for s in node.inputs)
+        if node.op in ("coefficient", "constant") or made:
+            forms[k] = _form(program, k, forms, tolerance)
+    return forms
 
 
 def _form(program: Program, k: int, forms: dict[int, Form], tolerance: float) -> Form:

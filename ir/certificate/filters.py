@@ -158,7 +158,7 @@ class _Search:
         self.best = np.full(len(b), -np.inf)
 
     def run(self) -> np.ndarray:
-        edges = np.concatenate([[0.0], np.geomspace(1e-13, 1.0, 128)])
+        edges = np.concatenate([[0.0], np.geomspace(1e-13, 1.0, 32)])
         lanes, count = len(self.best), len(edges) - 1
         cells = (
             np.repeat(np.arange(lanes), 2 * count),

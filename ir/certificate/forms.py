@@ -284,7 +284,9 @@ class Context:
             return base
         moving = loops & (low != high)
         if self.mode.intervals:
-            middle, half = 0.5 * (low + high), 0.5 * (high - low)
+            # Only channels outside of the loop may be unbounded.
+            with np.errstate(invalid="ignore"):
+                middle, half = 0.5 * (low + high), 0.5 * (high - low)
             middle, half = (np.where(loops, v, 0.0) for v in (middle, half))
             inner = x.without_base()
             c = inner.c * middle

@@ -43,6 +43,13 @@ def outward(low: np.ndarray, high: np.ndarray) -> Interval:
     )
 
 
+def meet(x: Interval, y: Interval) -> Interval:
+    """What two intervals share, both of which hold the same numbers."""
+    low, high = np.fmax(x[0], y[0]), np.fmin(x[1], y[1])
+    # Rounding may leave nothing of a single point.
+    return np.minimum(low, high), np.maximum(low, high)
+
+
 def _zero_times(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """X y, where zero times infinity is zero: the bound is not reached."""
     with np.errstate(invalid="ignore", over="ignore"):
@@ -101,7 +108,8 @@ def unary(node: Node, x: Interval) -> Interval:
 
 
 def _monotone(node: Node, x: Interval, falling: bool) -> Interval:
-    function = per_sample(node)
+    # Integers are looked at as numbers; that they wrap is seen to elsewhere.
+    function = per_sample(Node(node.op, node.inputs, Type(node.shape), node.attributes))
     with np.errstate(all="ignore"):
         low, high = (np.asarray(function(end), float) for end in x)
     if node.op in WHOLE:
@@ -147,9 +155,10 @@ def binary(node: Node, x: Interval, y: Interval) -> Interval:
         shape = np.broadcast_shapes(np.shape(x[0]), np.shape(y[0]))
         return np.full(shape, -3.1415926535897936), np.full(shape, 3.1415926535897936)
     if op == "rem":
-        size = np.minimum(
-            np.maximum(np.abs(x[0]), np.abs(x[1])), np.maximum(np.abs(y[0]), np.abs(y[1]))
-        )
+        most = np.maximum(np.abs(y[0]), np.abs(y[1]))
+        # What is left of integers is less than the divisor, so one less at least.
+        most = np.maximum(most - 1, 0) if node.type.kind == "int" else most
+        size = np.minimum(np.maximum(np.abs(x[0]), np.abs(x[1])), most)
         return np.where(x[0] >= 0, 0.0, -size), np.where(x[1] <= 0, 0.0, size)
     if op == "pow":
         return _power(x, y)
@@ -170,14 +179,18 @@ def _power(x: Interval, y: Interval) -> Interval:
 
 Slope = Callable[[np.ndarray], np.ndarray]
 _BELL: dict[str, Slope] = {
-    "tanh": lambda v: 1 - np.tanh(v) ** 2,
-    "logistic": lambda v: 0.25 * (1 - np.tanh(v / 2) ** 2),
+    "tanh": lambda v: 1 / np.cosh(v) ** 2,
+    "logistic": lambda v: 0.25 / np.cosh(v / 2) ** 2,
     "atan": lambda v: 1 / (1 + v * v),
     "asinh": lambda v: 1 / np.sqrt(1 + v * v),
     "erf": lambda v: 2 / np.sqrt(np.pi) * np.exp(-v * v),
     "erfc": lambda v: -2 / np.sqrt(np.pi) * np.exp(-v * v),
+    "cbrt": lambda v: 1 / (3 * np.cbrt(v) ** 2),
+    "asin": lambda v: 1 / np.sqrt(np.maximum((1 - v) * (1 + v), 0)),
+    "acos": lambda v: -1 / np.sqrt(np.maximum((1 - v) * (1 + v), 0)),
+    "atanh": lambda v: 1 / np.maximum((1 - v) * (1 + v), 0),
 }
-"""Derivatives that are largest at zero and fall to both sides."""
+"""Derivatives that rise, or fall, from zero to both sides alike."""
 _MONOTONE: dict[str, Slope] = {
     "exp": np.exp,
     "expm1": np.exp,
@@ -222,4 +235,10 @@ def slopes(node: Node, x: Interval) -> Interval:
             if (n - 1) % 2 == 0:
                 ends.append(np.where((low <= 0) & (high >= 0), 0.0, ends[0]))
             return outward(np.min(ends, 0), np.max(ends, 0))
+        if op == "integer_pow":
+            n = node.int("exponent")
+            ends = n * low ** float(n - 1), n * high ** float(n - 1)
+            around = (low <= 0) & (high >= 0)
+            least, most = outward(np.minimum(*ends), np.maximum(*ends))
+            return np.where(around, -np.inf, least), np.where(around, np.inf, most)
     return _everything(x)

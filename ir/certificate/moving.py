@@ -19,8 +19,13 @@ from itertools import product
 import numpy as np
 
 from ir.certificate.bounds import Bounds, returns_of
+from ir.certificate.extremes import tightened
+from ir.certificate.family import Coefficients, norms, scaled, sums
 from ir.certificate.forms import Context, Form, Mode, UnprovenError, interval
-from ir.certificate.intervals import Interval
+from ir.certificate.functions import Functions
+from ir.certificate.intervals import Interval, outward
+from ir.certificate.invariant import halves
+from ir.certificate.products import by_products
 from ir.certificate.region import Region
 from ir.certificate.rules import evaluate
 from ir.certificate.small_gain import (
@@ -41,8 +46,11 @@ MOST = 4
 BOXES = 400
 EFFORT = 40_000
 """Nodes that may be looked at, over all boxes: a large loop gets few."""
+MANY, AT_ONCE = 20_000, 2**18
+"""Boxes where slopes are known, in all, and their coefficients at once."""
 MOVABLE = LINEAR | {"variable_delay"}
 """What is linear in the signals of a loop."""
+ONE = "one scaling"
 FEWEST = 100
 """With fewer boxes there is no point in beginning."""
 
@@ -85,6 +93,18 @@ class Family:
             self.graph, self.group, self.sequence, forms, self.mode, self.static, self.regions
         )[0]
 
+    def coefficients(self, whole: System) -> Coefficients:
+        """C(θ), for many boxes at once."""
+        inside = set(self.group) | set(self.between)
+        read = {s for k in inside for s in self.graph.nodes[k].inputs} - inside
+        leaves = {k: self.outside[k].base for k in sorted(read | set(self.roots))}
+        known = {k: self.outside[k].base for k in self.between}
+        functions = Functions(
+            self.graph, self.between, leaves, known, self.mode.tolerance, set(self.roots)
+        )
+        hidden = {k for region in self.regions.values() for k in region.inside}
+        return Coefficients(functions, self.sequence, frozenset(hidden), whole)
+
     @property
     def boxes(self) -> int:
         """Into how many boxes θ may be cut."""
@@ -115,6 +135,9 @@ def family(
     roots = _roots(graph, wanted, outside)
     if roots is None:
         return None
+    # A function of other numbers may reach less than its operations one by one.
+    closer = {k: tightened(graph, k, outside, tolerance) for k in roots}
+    outside = dict(outside) | {k: interval(b) for k, b in closer.items() if b is not None}
     between = _reached(graph, wanted, set(roots), outside)
     mode = Mode(intervals=True, tolerance=tolerance)
     return Family(
@@ -220,34 +243,56 @@ def _reached(
     return found
 
 
-def prove(loop: Family) -> tuple[System, Bounds] | None:
-    """A proof for every motion of θ, by energy or by absolute values."""
+def prove(loop: Family) -> tuple[System, Bounds, str] | None:
+    """A proof for every motion of θ, and by what: energy, absolute values, or products."""
     low, high = loop.box()
     affine = is_affine(loop)
-    if not affine and loop.boxes < FEWEST:
-        return None
     whole = loop.at(low, high)
     middle = loop.at(0.5 * (low + high), 0.5 * (low + high))
     if _names(middle) != _names(whole):
+        return None
+    together = None if affine else loop.coefficients(whole)
+    if together is not None:
+        least, most = together.functions.box()
+        if together.over(least[None], most[None]) is None:
+            together = None
+    if not affine and together is None and loop.boxes < FEWEST:
         return None
     for peaks in (True, False):
         if not np.isfinite(lane_gains(whole, (peak_gains if peaks else energy_gains)(whole))).all():
             continue
         attempt = _Search(loop, whole, middle, peaks)
-        gain = attempt.corners() if affine else attempt.run(low, high)
+
+        def largest(search: _Search) -> float | None:
+            if affine:
+                return search.corners()
+            return search.run(low, high) if together is None else search.run_all(together)
+
+        gain = largest(attempt)
         if gain is None:
             continue
         if peaks:
-            return whole, attempt.bounds(gain)
+            return whole, attempt.bounds(gain), ONE
         # On a smaller circle, which bounds the decay, and by it what adds up.
         rate = -np.log(max(gain, 1e-6)) / max(1, *(a.delay[1] for a in whole.atoms))
         for part in (0.5, 0.25, 0.1, 0.02):
             inner = _Search(loop, whole, middle, peaks, float(np.exp(-rate * part)), attempt)
-            within = inner.corners() if affine else inner.run(low, high)
+            within = largest(inner)
             if within is not None:
-                return whole, replace(inner.bounds(within), gain=gain)
-        return whole, Bounds(gain, 1.0, np.full(len(whole.atoms), np.inf))
-    return None
+                return whole, replace(inner.bounds(within), gain=gain), ONE
+        return whole, Bounds(gain, 1.0, np.full(len(whole.atoms), np.inf)), ONE
+    if not affine:
+        return None
+    corners = [loop.at(at, at) for at in _corners(low, high)]
+    if any(_names(system) != _names(whole) for system in corners):
+        return None
+    with np.errstate(all="ignore"):
+        found = by_products(whole, corners)
+    return None if found is None else (whole, found, "products of its matrices")
+
+
+def _corners(low: np.ndarray, high: np.ndarray) -> list[np.ndarray]:
+    return [np.where(corner, high, low) for corner in product((False, True), repeat=len(low))]
 
 
 def _names(system: System) -> list[tuple[str, int, int]]:
@@ -346,8 +391,7 @@ class _Search:
         """The loop in the middle of the box and at some of its corners."""
         low, high = self.loop.box()
         found = [middle]
-        for corner in product((0.0, 1.0), repeat=len(low)):
-            at = low + np.array(corner) * (high - low)
+        for at in _corners(low, high):
             try:
                 system = self.loop.at(at, at)
             except UnprovenError:
@@ -409,12 +453,69 @@ class _Search:
             work += [(low, lower), (upper, high)]
         return most
 
+    def run_all(self, loop: Coefficients) -> float | None:
+        """The same with slopes, for all boxes that are left at once, group by group of lanes."""
+        most = 0.0
+        for group, weight in zip(self.groups, self.weights, strict=True):
+            found = self._group(loop, group, weight)
+            if found is None:
+                return None
+            most = max(most, found)
+        return most
+
+    def _group(self, loop: Coefficients, group: list[int], weight: np.ndarray) -> float | None:
+        low, high = (b[None] for b in loop.functions.box())
+        start, most, best, left = high - low, 0.0, 0.0, MANY
+        while len(low):
+            left -= len(low)
+            gains, at, smear = self._over(loop, group, weight, low, high)
+            best = max(best, float(at.max()))
+            if best >= 1 or left < 0:
+                return None
+            fine = (gains < 1) & (gains <= max(most, 0.5 * (1 + best)))
+            most = max(most, float(gains[fine].max(initial=0.0)))
+            rest = ~fine
+            parts = halves(low[rest], high[rest], smear[rest], start)
+            if parts is None:
+                return None
+            low, high = parts
+        return most
+
+    def _over(
+        self,
+        loop: Coefficients,
+        group: list[int],
+        weight: np.ndarray,
+        low: np.ndarray,
+        high: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Gains over boxes, in their middles, and how much each variable matters."""
+        gains, at, smear = np.zeros(len(low)), np.zeros(len(low)), np.zeros(low.shape)
+        middle = 0.5 * (low + high)
+        lanes = [self.whole.lanes[i] for i in group]
+        heads, tails = [lane[0] for lane in lanes], [lane[-1] for lane in lanes]
+        # Of Perron's x, the units are its inverse.
+        d = 1 / weight if self.peaks else weight
+        many = max(1, AT_ONCE // ((1 + low.shape[1]) * len(self.whole.atoms) ** 2))
+        for begin in range(0, len(low), many):
+            part = slice(begin, begin + many)
+            whole = loop.over(low[part], high[part])
+            inner = loop.over(middle[part], middle[part], slopes=False)
+            if whole is None or inner is None:
+                return np.full(len(low), np.inf), np.full(len(low), np.inf), smear
+            step = outward(low[part] - middle[part], high[part] - middle[part])
+            S, T = (scaled(x, heads, tails, self.lanes[group], d) for x in (whole, inner))
+            with np.errstate(all="ignore"):
+                gains[part], at[part] = (sums if self.peaks else norms)(S, T, step)
+            steep = np.maximum(np.abs(S.slope[0]), np.abs(S.slope[1])).max((2, 3), initial=0.0)
+            smear[part] = np.where(steep > 0, steep * (high[part] - low[part]), 0.0)
+        return gains, at, smear
+
     def corners(self) -> float | None:
         """The largest gain at the corners of the box, if it is below one."""
         low, high = self.loop.box()
         most = 0.0
-        for corner in product((False, True), repeat=len(low)):
-            at = np.where(corner, high, low)
+        for at in _corners(low, high):
             try:
                 most = max(most, self.gain(self.loop.at(at, at)))
             except UnprovenError:

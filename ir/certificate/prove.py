@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ir.certificate import exact, filters, moving
 from ir.certificate.bounds import Bounds, by_energy, by_peaks, by_poles
 from ir.certificate.domain import failure
-from ir.certificate.forms import Context, Form, Mode, UnprovenError, enclosing, interval
-from ir.certificate.intervals import Interval, whole
+from ir.certificate.forms import (
+    Context,
+    Form,
+    Mode,
+    UnprovenError,
+    enclosing,
+    interval,
+)
+from ir.certificate.intervals import Interval, meet, whole
+from ir.certificate.invariant import invariant
+from ir.certificate.loudness import louder
 from ir.certificate.region import Region
 from ir.certificate.regions import regions_of
 from ir.certificate.rules import STAIRS, evaluate
@@ -33,10 +42,11 @@ FOR_EVER = "bounded, though it may sound for ever"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A proof, and the ranges of the loop's nodes."""
+    """A proof, the ranges of the loop's nodes, and of some that hear it."""
 
     proof: LoopProof
     ranges: dict[int, Interval]
+    heard: Mapping[int, Interval] = field(default_factory=dict)
 
 
 class Prover:
@@ -74,7 +84,7 @@ class _Attempt:
         sequence: Sequence[int],
         outside: Mapping[int, Form],
     ) -> None:
-        self.graph, self.tolerance = prover.graph, prover.tolerance
+        self.graph, self.tolerance, self.whole = prover.graph, prover.tolerance, prover.sequence
         self.group, self.sequence, self.outside = tuple(group), sequence, outside
         self.stopped: UnprovenError | None = None
         self.static: dict[int, Interval] = {}
@@ -96,14 +106,19 @@ class _Attempt:
                 found = bound(system)
                 self.gain = min(self.gain, found.gain)
                 if found.gain < 1:
-                    return self._stable(system, _tightened(system, found), method)
-            if system.linear:
-                return self._linear(system)
-            if self._keeps(system):
+                    found = self._louder(system, _tightened(system, found), bound)
+                    result = self._stable(system, found, method)
+                    if result.proof.verdict == "stable":
+                        return result
+            if system.linear and not self.gain < 1:
+                found = self._linear(system)
+                if found.proof.verdict != "unproven" or not self._cut(system):
+                    return found
+            elif self._keeps(system):
                 return self._lossless(system, "gains that never exceed one, wherever controls are")
-        for step in (self._in_motion, self._within_ranges, self._saturating):
+        for step in (self._in_motion, self._within_ranges, self._saturating, self._invariant):
             found = step()
-            if found is not None:
+            if found is not None and found.proof.verdict != "unproven":
                 return found
         return self._unproven(system)
 
@@ -134,9 +149,9 @@ class _Attempt:
             return None
         if found is None:
             return None
-        system, bounds = found
+        system, bounds, method = found
         names = ", ".join(label(self.graph, k) for k in loop.roots)  # type: ignore[union-attr]
-        return self._stable(system, bounds, f"one scaling for all motions of {names}")
+        return self._stable(system, bounds, f"{method} for all motions of {names}")
 
     # -- Nonlinear --------------------------------------------------------------------------------
 
@@ -203,6 +218,26 @@ class _Attempt:
                 return Found(proof, ranges)
         return None
 
+    def _invariant(self) -> Found | None:
+        """Ranges that signals never leave; the gain over them may tell how fast it fades."""
+        never = invariant(self.graph, self.sequence, self.outside, self.static, self.tolerance)
+        if never is None:
+            return None
+        within = _common(self.static, never)
+        problem = self._undefined(within)
+        if problem is not None:
+            self.stopped = problem
+            return None
+        text = "ranges that signals never leave"
+        system = self._build(Mode(tolerance=self.tolerance), within)
+        for method, bound in (("absolute sums", by_peaks), ("small gain", by_energy)):
+            found = None if system is None else bound(system)
+            if system is not None and found is not None and found.gain < 1:
+                result = self._stable(system, found, f"{method} over {text}", within)
+                if result.proof.verdict == "stable":
+                    return result
+        return Found(self._proof("stable", text, reason=FOR_EVER), within)
+
     # -- Linear -----------------------------------------------------------------------------------
 
     def _linear(self, system: System) -> Found:
@@ -237,8 +272,26 @@ class _Attempt:
                 results.append((group, result))
         if marginal is not None:
             return marginal
-        found = _tightened(system, by_poles(system, results, self.gain))
+
+        def bound(system: System) -> Bounds:
+            return by_poles(system, results, self.gain)
+
+        found = self._louder(system, _tightened(system, bound(system)), bound)
         return self._stable(system, replace(found, gain=np.nan), "its poles, all of them counted")
+
+    def _louder(self, system: System, found: Bounds, bound: Callable[[System], Bounds]) -> Bounds:
+        if self._cut(system):
+            return found
+        mode = Mode(tolerance=self.tolerance)
+
+        def rebuilt(outside: Mapping[int, Form]) -> System:
+            return build(
+                self.graph, self.group, self.sequence, outside, mode, self.static, self.regions
+            )[0]
+
+        return louder(
+            self.graph, self.group, self.whole, self.outside, mode, system, found, bound, rebuilt
+        )
 
     def _near_circle(self, system: System, result: exact.Result) -> Found:
         frequency = result.nearest * self.graph.sample_rate / (2 * np.pi)
@@ -250,6 +303,8 @@ class _Attempt:
 
     def _keeps(self, system: System) -> bool:
         """Whether what moves in the loop adds no energy, up to the rounding of its multipliers."""
+        if self.gain < 1 or self._cut(system):
+            return False
         if any(atom.kind in ("gain", "moving") for atom in system.atoms):
             return False
         regions = sum(atom.region is not None for atom in system.atoms)
@@ -291,20 +346,28 @@ class _Attempt:
 
     # -- What is said -----------------------------------------------------------------------------
 
-    def _stable(self, system: System, found: Bounds, method: str) -> Found:
+    def _stable(
+        self,
+        system: System,
+        found: Bounds,
+        method: str,
+        within: dict[int, Interval] | None = None,
+    ) -> Found:
         ranges = self._ranges(system, found)
-        problem = self._undefined(ranges) if not system.linear else None
+        if within is not None:
+            ranges = _common(within, ranges)
+        cut = self._cut(system)
+        problem = self._undefined(ranges) if cut or not system.linear else None
         if problem is not None:
             self.stopped = problem
             return self._unproven(system)
         decay = self._decay(found.radius)
         margin = None if np.isnan(found.gain) else _margin(found.gain)
-        cut = self._cut(system)
         proof = self._proof(
             "stable", method, margin_db=None if cut else margin,
             decay_seconds=None if cut else decay, reason=cut,
         )  # fmt: skip
-        return Found(proof, ranges)
+        return Found(proof, ranges, found.heard)
 
     def _undefined(self, ranges: dict[int, Interval]) -> UnprovenError | None:
         """A node whose value may be infinite, or no number, though the loop's gain is below one.
@@ -433,18 +496,12 @@ def static_ranges(
                 found = evaluate(context, k, node, inputs).base
             except UnprovenError:
                 continue
-            known[k] = _meet(known[k], found)
+            known[k] = meet(known[k], found)
     return known
 
 
-def _meet(x: Interval, y: Interval) -> Interval:
-    low, high = np.fmax(x[0], y[0]), np.fmin(x[1], y[1])
-    # Rounding may leave nothing of a single point.
-    return np.minimum(low, high), np.maximum(low, high)
-
-
 def _common(static: dict[int, Interval], found: dict[int, Interval]) -> dict[int, Interval]:
-    return {k: _meet(static[k], v) if k in static else v for k, v in found.items()}
+    return {k: meet(static[k], v) if k in static else v for k, v in found.items()}
 
 
 def _tightened(system: System, found: Bounds) -> Bounds:
@@ -468,7 +525,8 @@ def _within(inner: dict[int, Interval], outer: dict[int, Interval]) -> bool:
 def _widened(new: Interval, old: Interval, factor: float) -> Interval:
     with np.errstate(invalid="ignore"):
         middle, half = 0.5 * (new[0] + new[1]), 0.5 * (new[1] - new[0]) * factor + 1e-9
-    return np.minimum(middle - half, old[0]), np.maximum(middle + half, old[1])
+        low, high = middle - half, middle + half
+    return np.minimum(low, old[0]), np.maximum(high, old[1])
 
 
 def _analytic_atom(system: System, a: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -93,11 +94,31 @@ def _without_atoms(ctx: Context, node: Node, inputs: Sequence[Form | None]) -> F
         return interval(fraction)
     if node.op == "mul" and node.inputs[0] == node.inputs[1]:
         return None
+    around = _modular(ctx, node) if node.type.kind == "int" else None
+    if around is not None:
+        return interval(around)
     low, high = binary(node, *ranges)
     if node.op == "mul" and node.type.kind == "real":
         low = low - ctx.mode.tolerance * np.abs(np.where(np.isfinite(low), low, 0))
         high = high + ctx.mode.tolerance * np.abs(np.where(np.isfinite(high), high, 0))
     return interval(_as(node, (low, high)))
+
+
+def _modular(ctx: Context, node: Node) -> Interval | None:
+    """The range of an integer and known ones: what wraps on the way and back again is not lost."""
+    fixed = [s in ctx.outside and ctx.outside[s].fixed for s in node.inputs]
+    if node.op not in ("add", "sub") or sum(fixed) != 1 or (fixed[0] and node.op == "sub"):
+        return None
+    other, known = node.inputs[::-1] if fixed[0] else node.inputs
+    root, total = _offset(ctx, other)
+    if root == other:
+        return None
+    total = total + (-1 if node.op == "sub" else 1) * ctx.outside[known].c[0]
+    low, high = (b + total for b in _base(ctx, root))
+    with np.errstate(invalid="ignore"):
+        turns = 2.0**32 * np.round(0.5 * (low + high) / 2.0**32)
+    low, high = _as(node, (low - turns, high - turns))
+    return (low, high) if np.all(low >= INT[0]) and np.all(high <= INT[1]) else None
 
 
 def _fraction(ctx: Context, node: Node) -> Interval | None:
@@ -627,6 +648,8 @@ def _delay(ctx: Context, k: int, node: Node, x: Form | None, initial: Form | Non
     low, high = x.base
     rest = interval((np.where(at_once, low, np.minimum(low, -start)),
                      np.where(at_once, high, np.maximum(high, start))))  # fmt: skip
+    if not x.loops.any():
+        return rest
     inner = x.without_base()
     which = x.loops & ~at_once
     direct = Form(np.where(at_once, inner.c, 0), np.where(at_once, inner.r, 0))
@@ -741,7 +764,19 @@ def _started(kind: str, each: list[Filter], state: tuple[Form, ...]) -> np.ndarr
 
 
 def absolute(kind: str, b: np.ndarray, a: np.ndarray) -> tuple[float, float]:
-    """The sums of the positive and of the negative part of an impulse response."""
+    """The sums of the positive and of the negative part of an impulse response.
+
+    Kept for the next time: the same filter is asked for with each range that enters it.
+    """
+    b, a = np.ascontiguousarray(b, float), np.ascontiguousarray(a, float)
+    return _absolute(kind, b.tobytes(), b.shape, a.tobytes(), a.shape)
+
+
+@lru_cache(maxsize=4096)
+def _absolute(
+    kind: str, top: bytes, rows: tuple[int, ...], bottom: bytes, columns: tuple[int, ...]
+) -> tuple[float, float]:
+    b, a = np.frombuffer(top).reshape(rows), np.frombuffer(bottom).reshape(columns)
     if kind == "taps":
         h = b[0]
         slack = 1 + len(h) * 2.0**-52

@@ -256,7 +256,8 @@ def absolute_radius(P: np.ndarray) -> tuple[np.ndarray, float]:
 
 def scaled_input(d: np.ndarray, outside: np.ndarray, sigma: float) -> np.ndarray:
     """Bounds on each lane's signal: ‖D v‖ ≤ ‖D e‖ / (1 - σ)."""
-    total = float(np.sqrt(((d * outside) ** 2).sum())) * (1 + 1e-12)
+    with np.errstate(over="ignore"):
+        total = float(np.sqrt(((d * outside) ** 2).sum())) * (1 + 1e-12)
     return total / (1 - sigma) / d
 
 

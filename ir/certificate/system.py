@@ -50,6 +50,7 @@ class System:
         C: (atoms, atoms).
         R: Likewise; the range of each coefficient, at each sample.
         outside: |e_a| at most.
+        offset: The middle of the range of e_a.
         injected: What initial values add to |w_a| at most.
         forms: The form of every node of the loop.
     """
@@ -58,6 +59,7 @@ class System:
     C: np.ndarray
     R: np.ndarray
     outside: np.ndarray
+    offset: np.ndarray
     injected: np.ndarray
     forms: Mapping[int, Form]
 
@@ -167,17 +169,17 @@ def _assembled(context: Context, forms: dict[int, Form]) -> System:
     count = context.count
     atoms: list[Atom] = []
     C, R = np.zeros((count, count)), np.zeros((count, count))
-    outside, injected = np.zeros(count), np.zeros(count)
+    outside, offset, injected = np.zeros(count), np.zeros(count), np.zeros(count)
     for made in context.atoms:
         form = made.source if isinstance(made.source, Form) else forms[made.source]
         rows = list(made.numbers)
         c, r = (v.reshape(len(v), -1)[:, made.channels] for v in (form.c, form.r))
         C[rows, : form.atoms], R[rows, : form.atoms] = c[1:].T, r[1:].T
-        outside[rows] = np.abs(c[0]) + r[0]
+        outside[rows], offset[rows] = np.abs(c[0]) + r[0], c[0]
         if len(made.injected):
             injected[rows] = made.injected
         atoms.extend(_atom(made, i) for i in range(made.count))
-    return System(tuple(atoms), C, R, outside, injected, forms)
+    return System(tuple(atoms), C, R, outside, offset, injected, forms)
 
 
 def _atom(made: Atoms, i: int) -> Atom:
@@ -206,7 +208,10 @@ def lane_gains(
         parts = [a for a in lane if system.atoms[a].kind == "sections"]
         together = len(parts) > 1
         found[i] = np.prod([each[a] for a in lane if not together or a not in parts])
-        found[i] *= np.prod(system.links(lane)) * (1 + 4 * len(lane) * filters.ULP)
+        with np.errstate(invalid="ignore"):
+            found[i] *= np.prod(system.links(lane)) * (1 + 4 * len(lane) * filters.ULP)
+        if np.isnan(found[i]):
+            found[i] = np.inf
         if together:
             sections = [filters.as_sections(*system.atoms[a].filter) for a in parts]  # type: ignore
             cascades.append(np.concatenate(sections))
