@@ -6,7 +6,6 @@ The adversarial loops are in `test_certificate_adversarial.py`; here are the par
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -295,17 +294,12 @@ def test_command(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_large_network_takes_less_than_a_second():
-    """Thirty-two lines with equalisers of ten bands and two shelves: a quarter of that, mostly."""
+def test_a_large_network():
+    """Thirty-two lines with equalisers of ten bands and two shelves; the benchmark says how soon."""
     m = nn.mutually_prime_delays(32, 960, 4800)
     eq = nn.AccurateGEQ.from_t60(np.geomspace(3.0, 0.5, 12), m, lowest=22.0, sample_rate=RATE)
     program = adac_jax.trace(nn.FDN(m, absorption=eq)).program
-    taken = []
-    for _ in range(3):
-        start = time.process_time()
-        assert ir.certify(program).verdict == "stable"
-        taken.append(time.process_time() - start)
-    assert min(taken) < 1
+    assert ir.certify(program).verdict == "stable"
 
 
 def test_errors():
