@@ -295,7 +295,7 @@ def test_command(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_a_large_network():
-    """Thirty-two lines with equalisers of ten bands and two shelves; the benchmark says how soon."""
+    """Thirty-two lines with equalisers of ten bands and two shelves; how soon, a benchmark says."""
     m = nn.mutually_prime_delays(32, 960, 4800)
     eq = nn.AccurateGEQ.from_t60(np.geomspace(3.0, 0.5, 12), m, lowest=22.0, sample_rate=RATE)
     program = adac_jax.trace(nn.FDN(m, absorption=eq)).program
