@@ -315,7 +315,11 @@ class _Back:
             signals = {k: samples_from(x, 0, size, start) for k, x in self.entering.items()}
             filtered = {k: samples_from(y, 0, size, start) for k, y in self.filtered.items()}
             _, back = jax.vjp(
-                lambda *moving: self.block(*moving, filtered, signals), added_up, read, states, taps
+                lambda *moving: self.block(*moving, filtered=filtered, signals=signals),
+                added_up,
+                read,
+                states,
+                taps,
             )
             # What was read m samples later.
             entered = [_look_ahead(ahead[k], self.samples[k], size, start) for k in cuts]
