@@ -122,6 +122,9 @@ CASES = {
     "one-pole": scan_free_lowpass,
     "network": lambda x: feedback(lambda u: delay(u, [2, 3, 5]) @ A, x),
     "network in jit": jax.jit(lambda x: feedback(lambda u: delay(u, [2, 3, 5]) @ A, x)),
+    "derivative of a loop": lambda x: sum(
+        jax.jvp(lambda g: feedback(lambda u: g * delay(u, [2, 3, 5]) @ A, x), (0.9,), (1.0,))
+    ),
     "filter in the loop": lambda x: feedback(lambda u: sosfilt(SOS, delay(u, [2, 3, 5])) @ A, x),
     "loop in a loop": lambda x: feedback(lambda u: 0.3 * delay(scan_free_lowpass(u), 3), x),
     "loop after a loop": lambda x: scan_free_lowpass(scan_free_lowpass(x)),
