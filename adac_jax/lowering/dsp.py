@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -175,15 +173,6 @@ def _feedback_saving(w: Walker, eqn: JaxprEqn, *values: Value) -> list[Value]:
     # What the lines held is read by the derivative in reverse alone, which is no graph.
     lines = [Known(np.broadcast_to(0.0, v.aval.shape)) for v in eqn.outvars[len(found) :]]
     return [*found, *lines]
-
-
-@rule("feedback_tangent")
-def _feedback_tangent(w: Walker, eqn: JaxprEqn, *values: Value) -> list[Value]:
-    from adac_jax.primitives.feedback_adjoint import plain_tangent
-
-    specs = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.invars]
-    closed = jax.make_jaxpr(partial(plain_tangent, **eqn.params))(*specs)
-    return w.walk(*open_jaxpr(closed), list(values))
 
 
 def close_loop(

@@ -12,6 +12,7 @@ those of the plain loops.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -19,9 +20,18 @@ import jax.numpy as jnp
 from jax import Array
 
 from adac_jax import blocks
-from adac_jax._compat import ClosedJaxpr, Primitive, ShapedArray, ad, batching
+from adac_jax._compat import (
+    ClosedJaxpr,
+    JaxprEqn,
+    Primitive,
+    ShapedArray,
+    ad,
+    batching,
+    open_jaxpr,
+)
 from adac_jax.errors import AdacError, IRError
-from adac_jax.lowering.values import Signal
+from adac_jax.lowering.values import Signal, Value
+from adac_jax.lowering.walker import Walker, rule
 from adac_jax.primitives.composite import batch_size, define, front, replaced, time_back, time_last
 from adac_jax.primitives.feedback import batched, feedback_p, is_plain, plainly, tangent
 from adac_jax.primitives.lowered import lower, parted
@@ -169,6 +179,14 @@ def plain_tangent(*operands: Array, moving: tuple[bool, ...], **parameters: Any)
         for r, t in zip(results, found, strict=True)
         if _is_real(r)
     ]
+
+
+@rule("feedback_tangent")
+def _tangent_rule(w: Walker, eqn: JaxprEqn, *values: Value) -> list[Value]:
+    """As a graph, the loops that it is."""
+    specs = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.invars]
+    closed = jax.make_jaxpr(partial(plain_tangent, **eqn.params))(*specs)
+    return w.walk(*open_jaxpr(closed), list(values))
 
 
 def _tangent_abstract(*operands: Any, **parameters: Any) -> list[Any]:
