@@ -136,12 +136,7 @@ def by_poles(
     measure = _Exact(system, results)
     radius = max(result.radius for _, result in results)
     counted = [i for group, _ in results for i in group]
-    # Filters beside the loops have poles of their own, within the circle or on no smaller one.
-    beside = [a for i, lane in enumerate(system.lanes) if i not in counted for a in lane]
-    filters = [f for a in beside if (f := system.atoms[a].filter) is not None]
-    poles = [pole_radius(d) for _, a in filters for d in a]
-    rho = max(poles, default=0.0)
-    radius = max(radius, 0.5 * (1 + rho)) if rho >= radius else radius
+    radius = _with_beside(system, counted, radius)
     # What is stable together may have parts that are not: their gains on the circle count.
     inside, held = energy_gains(system, radius), energy_gains(system, radius, inside=False)
     each = inside.copy()
@@ -151,6 +146,18 @@ def by_poles(
     lanes[counted] = lane_gains(system, each, radius, inside=False)[counted]
     weight = 1 / np.sqrt(1 - radius * radius) if radius < 1 else np.inf
     return Bounds(gain, radius, _returns(system, measure, each, lanes, weight))
+
+
+def _with_beside(system: System, counted: Sequence[int], radius: float) -> float:
+    """The radius of a loop's modes, made large enough for the filters beside the loops.
+
+    These have poles of their own, within the circle or on no smaller one. Halfway from the largest
+    of them to one leaves room for the powers of t that poles at the same place bring.
+    """
+    beside = {a for i, lane in enumerate(system.lanes) if i not in counted for a in lane}
+    filters = [f for a in beside if (f := system.atoms[a].filter) is not None]
+    rho = max((pole_radius(d) for _, a in filters for d in a), default=0.0)
+    return max(radius, 0.5 * (1 + rho)) if rho >= radius else radius
 
 
 class _Exact(_Energy):
@@ -179,14 +186,16 @@ def _bounds(
         return Bounds(gain, 1.0, nothing)
     peaks = isinstance(measure, _Absolute)
     rate = _fastest(system, worst, gain) if wanted or not peaks else 0.0
+    counted = [i for group in measure.groups for i in group]
+    fades = _with_beside(system, counted, float(np.exp(-rate)))
     # Between the circle, where the gain is least, and the smallest one, where few echoes add up.
     radius = 1.0 if peaks else float(np.exp(-rate / 3))
     if radius == 1.0 and not peaks:
-        return Bounds(gain, float(np.exp(-rate)), nothing)
+        return Bounds(gain, fades, nothing)
     each = measure.gains(radius)
     lanes = lane_gains(system, each, radius)
     returns = _returns(system, measure, each, lanes, weight(radius))
-    return Bounds(gain, float(np.exp(-rate)), returns)
+    return Bounds(gain, fades, returns)
 
 
 def _fastest(system: System, worst: Callable[[float], float], gain: float) -> float:
