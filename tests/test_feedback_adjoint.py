@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from differentiated import close, weights
+from flax import nnx
 from gradient_loops import LOOPS
 from gradient_models import NETWORKS, Example, example, noise
 from plain import double
@@ -148,6 +149,26 @@ def test_lengths_that_blocks_do_not_fill(lines):
         with LOOP_MODULE.plainly():
             wanted = compiled(lambda x: jax.grad(energy)(x), x)
         close(found, wanted)
+
+
+@pytest.mark.parametrize("shortest", [601, 97, 33])
+def test_filters_of_different_orders(shortest):
+    """Blocks are of a length that the filters' own blocks fill, or plain loops are taken."""
+    m = (shortest, shortest + 10)
+    sos = np.tile([[0.5, 0.1, 0.05, 1.0, -0.3, 0.1]], (5, 1))
+    absorption = nn.SOS(2, np.repeat(sos[..., None], 2, axis=-1))
+    model = nn.FDN(m, matrix=0.6 * np.eye(2)[::-1], absorption=absorption, loop=nn.OnePole(2, 0.5))
+    graphdef, state = nnx.split(model)
+    x = jnp.asarray(noise(4 * shortest, 1))
+
+    def energy(state: Any) -> jax.Array:
+        return jnp.sum(nnx.merge(graphdef, state)(x) ** 2)
+
+    found = compiled(lambda s: jax.grad(energy)(s), state)
+    with LOOP_MODULE.plainly():
+        wanted = compiled(lambda s: jax.grad(energy)(s), state)
+    # Some sixty roundings a sample in five sections, and each number passes all of them.
+    close(found, wanted, roundings=60 * len(x))
 
 
 def test_no_array_is_as_long_as_the_signal_but_the_lines():

@@ -24,9 +24,9 @@ from jax.typing import ArrayLike
 
 from adac_jax.blocks import adjoint_filters as filters
 from adac_jax.blocks.fusion import Product, entering
-from adac_jax.blocks.reading import RECURSIVE, Plan, padded, split, written
+from adac_jax.blocks.reading import RECURSIVE, Plan, filter_orders, padded, split, written
 from adac_jax.blocks.stateless import PER_SAMPLE
-from adac_jax.kernels import StateSpace, delay_read
+from adac_jax.kernels import StateSpace, delay_read, fill, whole_blocks
 from adac_jax.kernels import run as samples_from
 from ir import Graph
 from ir.cycles import order
@@ -78,6 +78,9 @@ def the_loop(graph: Graph, length: int) -> Loop | None:
             if node.op not in PER_SAMPLE or node.type.kind != "real":
                 return None
             inside.add(step)
+    orders = filter_orders(graph, loop)
+    if 0 in orders or not fill(orders, whole_blocks(orders, loop.block)):
+        return None
     still = _without_signals(graph)
     for k in _filters(graph, loop):
         if not still.issuperset(graph.nodes[k].inputs[1:]) or _joins(graph, loop, inside, k):

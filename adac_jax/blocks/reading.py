@@ -157,14 +157,7 @@ class Plan:
 
     def block_length(self, loop: Loop) -> int:
         """Samples a block of a loop: those of the schedule, or what its filters' blocks fill."""
-        length = loop.block
-        for step in loop.body:
-            node = None if isinstance(step, Loop) else self.graph.nodes[step]
-            if node is not None and node.op in RECURSIVE:
-                rows = self.graph.nodes[node.inputs[1]].shape[0]
-                order = 2 * rows if node.op == "sos" else rows - 1
-                length = min(length, whole_blocks(order, loop.block))
-        return length
+        return whole_blocks(filter_orders(self.graph, loop), loop.block)
 
     def _run(
         self,
@@ -442,6 +435,17 @@ def run(
     moved = [jnp.moveaxis(x, 0, -1) for x in inputs]
     found = run_whole(graph, coefficients, moved, length, controls=controls)
     return tuple(jnp.moveaxis(y, -1, 0) for y in found)
+
+
+def filter_orders(graph: Graph, loop: Loop) -> set[int]:
+    """The orders of the recursive filters of a loop, those of inner loops left out."""
+    found = set()
+    for step in loop.body:
+        node = None if isinstance(step, Loop) else graph.nodes[step]
+        if node is not None and node.op in RECURSIVE:
+            rows = graph.nodes[node.inputs[1]].shape[0]
+            found.add(2 * rows if node.op == "sos" else rows - 1)
+    return found
 
 
 def split(length: int, block: int, ends: bool) -> tuple[int, int, int]:

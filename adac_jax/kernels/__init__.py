@@ -15,7 +15,7 @@ from adac_jax.kernels.recursive import (
     prepare_iir,
     prepare_sos,
 )
-from adac_jax.kernels.state_space import StateSpace, filter_block, whole_blocks
+from adac_jax.kernels.state_space import StateSpace, fill, filter_block, whole_blocks
 
 __all__ = [
     "StateSpace",
@@ -23,6 +23,7 @@ __all__ = [
     "delay_read",
     "enter",
     "enter_sections",
+    "fill",
     "filter_block",
     "fir",
     "leave",

@@ -13,7 +13,7 @@ applications", CMU-CS-90-190, 1990).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -68,10 +68,20 @@ def block_size(order: int, length: int) -> int:
     return max(1, -(-length // _count(order, length)))
 
 
-def whole_blocks(order: int, length: int) -> int:
-    """The greatest length up to the given one that blocks fill without a rest."""
-    count = _count(order, length)
-    return length // count * count
+def whole_blocks(orders: Collection[int], length: int) -> int:
+    """The greatest length up to the given one that blocks of all these orders fill without a rest.
+
+    Where there is none within a quarter of it, the length itself.
+    """
+    for found in range(length, length - length // 4 - 1, -1):
+        if found > 0 and fill(orders, found):
+            return found
+    return length
+
+
+def fill(orders: Collection[int], length: int) -> bool:
+    """Whether blocks of filters of all these orders fill a length without a rest."""
+    return all(length % block_size(order, length) == 0 for order in orders)
 
 
 def _count(order: int, length: int) -> int:
