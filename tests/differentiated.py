@@ -104,6 +104,17 @@ def directions(at: Any) -> Iterator[tuple[str, Any]]:
             yield jax.tree_util.keystr(path), jax.tree.unflatten(tree, along)
 
 
+def loss_of(model: Example) -> Any:
+    """(parameters, audio) -> ½ Σ w y²."""
+    w = weights(model)
+
+    def loss(at: Any) -> jax.Array:
+        y = model.function(*at)
+        return 0.5 * jnp.sum(jnp.asarray(w, y.dtype) * y * y)
+
+    return loss
+
+
 def everything(at: Any) -> Any:
     """A random direction for all leaves at once."""
     return jax.tree.map(lambda *leaves: sum(leaves), *(along for _, along in directions(at)))

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from differentiated import close, weights
+from differentiated import close, loss_of
 from flax import nnx
 from gradient_loops import LOOPS
 from gradient_models import NETWORKS, Example, example, noise
@@ -45,16 +45,6 @@ def _double():
 
 def named(name: str) -> Example:
     return example(LOOPS[name], GAINS) if name in LOOPS else example(NETWORKS[name]())
-
-
-def loss_of(model: Example) -> Any:
-    w = weights(model)
-
-    def loss(at: Any) -> jax.Array:
-        y = model.function(*at)
-        return 0.5 * jnp.sum(jnp.asarray(w, y.dtype) * y * y)
-
-    return loss
 
 
 def compiled(function: Any, *at: Any) -> Any:

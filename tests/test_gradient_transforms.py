@@ -16,9 +16,9 @@ from differentiated import (
     close,
     directions,
     everything,
+    loss_of,
     moved,
     product,
-    weights,
 )
 from gradient_loops import LOOPS
 from gradient_models import NETWORKS, Example, example, noise
@@ -40,17 +40,6 @@ def _double():
 
 def named(name: str) -> Example:
     return example(LOOPS[name], GAINS) if name in LOOPS else example(NETWORKS[name]())
-
-
-def loss_of(model: Example) -> Any:
-    """(parameters, audio) -> ½ Σ w y²."""
-    w = weights(model)
-
-    def loss(at: Any) -> jax.Array:
-        y = model.function(*at)
-        return 0.5 * jnp.sum(jnp.asarray(w, y.dtype) * y * y)
-
-    return loss
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from ir.certificate.intervals import (
     slopes,
     unary,
 )
+from ir.certificate.registry import registrar
 from ir.graph import Graph, Node
 from ir.interpreter import per_sample
 from ir.ops.elementwise import COMPARISONS, REAL_FUNCTIONS
@@ -49,16 +50,8 @@ RULES: dict[str, Rule] = {}
 """What is not in here, or gives None, is taken for a number that may be anything in its range."""
 
 
-def rule(*ops: str) -> Callable[[Rule], Rule]:
-    """Registers the rule of some operations."""
-
-    def register(function: Rule) -> Rule:
-        for op in ops:
-            assert op not in RULES, op
-            RULES[op] = function
-        return function
-
-    return register
+rule = registrar(RULES)
+"""Registers the rule of some operations."""
 
 
 def none(boxes: int, count: int, size: int) -> Interval:

@@ -32,6 +32,7 @@ from ir.certificate.intervals import (
     slopes,
     unary,
 )
+from ir.certificate.registry import registrar
 from ir.graph import Node
 from ir.interpreter import PER_SAMPLE, per_sample
 from ir.ops import OPS
@@ -45,16 +46,8 @@ A delay that a loop is cut at has None for its input, which is not known yet.
 """
 
 
-def rule(*ops: str) -> Callable[[Rule], Rule]:
-    """Registers the rule of some operations."""
-
-    def register(function: Rule) -> Rule:
-        for op in ops:
-            assert op not in RULES, op
-            RULES[op] = function
-        return function
-
-    return register
+rule = registrar(RULES)
+"""Registers the rule of some operations."""
 
 
 def evaluate(ctx: Context, k: int, node: Node, inputs: Sequence[Form | None]) -> Form:
