@@ -7,7 +7,8 @@ coefficients, x what enters and y what leaves it. With bars for the derivatives 
     s̄_k[t] = d̄_k[t + m_k],    (θ̄ +=, d̄, x̄) = f'(θ, d, x)ᵀ (s̄, ȳ)
 
 for the samples of a block at once: what s̄ needs is of later blocks, for the same reason for which
-what d needs is of earlier ones. All that is kept of the way forward is what the lines hold.
+what d needs is of earlier ones. All that is kept of the way forward is what the lines hold, and
+what filters make, with their states before each block.
 """
 
 from __future__ import annotations
@@ -24,7 +25,15 @@ from jax.typing import ArrayLike
 
 from adac_jax.blocks import adjoint_filters as filters
 from adac_jax.blocks.fusion import Product, entering
-from adac_jax.blocks.reading import RECURSIVE, Plan, filter_orders, padded, split, written
+from adac_jax.blocks.reading import (
+    RECURSIVE,
+    Plan,
+    filter_orders,
+    padded,
+    real_type,
+    split,
+    written,
+)
 from adac_jax.blocks.stateless import PER_SAMPLE
 from adac_jax.kernels import StateSpace, delay_read, fill, whole_blocks
 from adac_jax.kernels import run as samples_from
@@ -196,8 +205,7 @@ def pull_back(
 def _plan(
     graph: Graph, coefficients: Mapping[str, Array], inputs: Sequence[Array], length: int
 ) -> Plan:
-    every = (*inputs, *coefficients.values())
-    dtype = jnp.result_type(*(x.dtype for x in every if jnp.issubdtype(x.dtype, jnp.floating)))
+    dtype = real_type(coefficients, inputs)
     return Plan(graph, coefficients, length, dtype, ends=False, saving=True)
 
 

@@ -356,6 +356,13 @@ class Plan:
         return values[k]
 
 
+def real_type(coefficients: Mapping[str, Array], inputs: Sequence[Array]) -> Any:
+    """The float type of signals that come of these numbers; the default one if none is real."""
+    every = (*inputs, *coefficients.values())
+    reals = [x.dtype for x in every if jnp.issubdtype(x.dtype, jnp.floating)]
+    return jnp.result_type(*reals) if reals else jnp.result_type(float)
+
+
 def run_whole(
     graph: Graph,
     coefficients: Mapping[str, Array],
@@ -378,9 +385,7 @@ def run_whole(
         An array (*channels, length) for each output.
     """
     moved = controls or {}
-    every = (*inputs, *coefficients.values())
-    reals = [x.dtype for x in every if jnp.issubdtype(x.dtype, jnp.floating)]
-    dtype = jnp.result_type(*reals) if reals else jnp.result_type(float)
+    dtype = real_type(coefficients, inputs)
     if length == 0:
         nodes = [graph.nodes[k] for k in graph.outputs]
         return tuple(jnp.zeros((*n.shape, 0), dtype_of(n, dtype)) for n in nodes)
@@ -403,9 +408,7 @@ def run_in_chunks(
         return run_whole(graph, coefficients, inputs, length)
     chunk = -(-length // count)
     full = [padded(x, count * chunk - length) for x in inputs]
-    every = (*inputs, *coefficients.values())
-    dtype = jnp.result_type(*(x.dtype for x in every if jnp.issubdtype(x.dtype, jnp.floating)))
-    plan = Plan(graph, coefficients, chunk, dtype)
+    plan = Plan(graph, coefficients, chunk, real_type(coefficients, inputs))
 
     def step(state: State, start: Array) -> tuple[State, tuple[Array, ...]]:
         return plan.run(state, [samples_from(x, 0, chunk, start) for x in full])
