@@ -7,24 +7,27 @@ coefficients, x what enters and y what leaves it. With bars for the derivatives 
     s̄_k[t] = d̄_k[t + m_k],    (θ̄ +=, d̄, x̄) = f'(θ, d, x)ᵀ (s̄, ȳ)
 
 for the samples of a block at once: what s̄ needs is of later blocks, for the same reason for which
-what d needs is of earlier ones. All that is kept of the way forward is what the lines hold, and
-what filters make, with their states before each block.
+what d needs is of earlier ones. Kept of the way forward are d, and what filters read and make.
+
+Both ways, lines are rings as long as the longest delay, so that they stay in the processor's cache:
+an array as long as the signal, read far behind where it is written, would come from memory each
+time. What is kept has such arrays, which are written and read once, in order.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from string import ascii_letters
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.typing import ArrayLike
 
 from adac_jax.blocks import adjoint_filters as filters
-from adac_jax.blocks.fusion import Product, entering
+from adac_jax.blocks.fusion import Product, without_signals
 from adac_jax.blocks.reading import (
     RECURSIVE,
     Plan,
@@ -34,11 +37,10 @@ from adac_jax.blocks.reading import (
     split,
     written,
 )
-from adac_jax.blocks.stateless import PER_SAMPLE
-from adac_jax.kernels import StateSpace, delay_read, fill, whole_blocks
+from adac_jax.blocks.stateless import PER_SAMPLE, dtype_of
+from adac_jax.kernels import delay_read, fill, run_blocks, whole_blocks
 from adac_jax.kernels import run as samples_from
 from ir import Graph
-from ir.cycles import order
 from ir.schedule import Loop, schedule
 
 Known = dict[str, dict[int, Any]]
@@ -50,119 +52,229 @@ class Saved(NamedTuple):
 
     Attributes:
         outputs: As of `run_whole`.
-        held: What entered each delay line, after its silence, (*channels, m + total); the states
-            of each filter before each block, (*channels, blocks, order); and what each filter
-            makes, (*channels, total).
+        held: What is read from each delay line that is not read by filters alone,
+            (*channels, total); what each filter makes, (*channels, total); and what its blocks
+            read, (*channels, total / K, K + p).
     """
 
     outputs: tuple[Array, ...]
     held: tuple[Array, ...]
 
 
-def the_loop(graph: Graph, length: int) -> Loop | None:
+@dataclass(frozen=True)
+class Course:
+    """A loop whose derivative this module computes, and what is computed in its blocks.
+
+    Attributes:
+        loop: It.
+        nodes: What a block computes, in order: of what enters, within the loop, of what leaves it.
+        filters: Those of the nodes that are filters.
+        inputs: The input nodes that are read, and the index of each.
+        entering: For each signal from before the loop that the loop reads, the u that it is part
+            of: u = … + x, which delays alone read.
+    """
+
+    loop: Loop
+    nodes: tuple[int, ...]
+    filters: tuple[int, ...]
+    inputs: dict[int, int]
+    entering: dict[int, int]
+
+
+def the_loop(graph: Graph, length: int) -> Course | None:
     """The loop of a graph whose derivative this module computes; None for other graphs.
 
-    It is the only one, holds delays, filters and operations on one sample of real signals, and all
-    outputs leave it. Each signal that enters is added to what comes back and goes into delays
-    alone, as x in u = x + loop(u): its cotangent is then what s̄ is, and lies in the lines that
-    hold d̄.
+    It is the only one, and holds delays, filters and operations on one sample of real signals; such
+    operations alone come before it and after it. Each signal that enters is added to what comes
+    back and goes into delays alone, as x in u = x + loop(u): its cotangent is then what s̄ is.
     """
     steps = schedule(graph, length)
     loops = [step for step in steps if isinstance(step, Loop)]
     if len(loops) != 1 or length == 0:
         return None
     (loop,) = loops
+    still = set(without_signals(graph))
+    found: list[int] = []
     for k in loop.body:
-        if isinstance(k, Loop):
+        if isinstance(k, Loop) or graph.nodes[k].type.kind != "real":
             return None
         node = graph.nodes[k]
-        cut = k in loop.cuts and node.op == "delay" and len(node.inputs) == 1
-        if not (cut or node.op in PER_SAMPLE or _is_filter(graph, k)) or node.type.kind != "real":
+        if k in loop.cuts and node.op == "delay" and len(node.inputs) == 1:
+            continue
+        if not (node.op in PER_SAMPLE or _is_filter(graph, k, still)):
             return None
+        found.append(k)
+    at = steps.index(loop)
     inside = {*loop.members()}
-    for step in steps[steps.index(loop) + 1 :]:
+    after = []
+    for step in steps[at + 1 :]:
         assert not isinstance(step, Loop)
-        node = graph.nodes[step]
-        if not inside.isdisjoint(node.inputs):
-            if node.op not in PER_SAMPLE or node.type.kind != "real":
-                return None
+        if not inside.isdisjoint(graph.nodes[step].inputs):
             inside.add(step)
+            after.append(step)
+    before: list[int] = []
+    read = {s for k in inside for s in graph.nodes[k].inputs}
+    for step in reversed(steps[:at]):
+        assert not isinstance(step, Loop)
+        if step in read and step not in still:
+            before.insert(0, step)
+            read.update(graph.nodes[step].inputs)
+    inputs = {k: graph.nodes[k].int("index") for k in before if graph.nodes[k].op == "input"}
+    others = [k for k in (*before, *after) if k not in inputs]
+    if any(graph.nodes[k].op not in PER_SAMPLE for k in others):
+        return None
+    if any(graph.nodes[k].type.kind != "real" for k in (*before, *after)):
+        return None
     orders = filter_orders(graph, loop)
     if 0 in orders or not fill(orders, whole_blocks(orders, loop.block)):
         return None
-    still = _without_signals(graph)
-    for k in _filters(graph, loop):
-        if not still.issuperset(graph.nodes[k].inputs[1:]) or _joins(graph, loop, inside, k):
-            return None
-    outside = {s for k in inside for s in graph.nodes[k].inputs} - inside - still
-    lines = _entered(graph, loop, inside)
-    if outside - lines.keys() or any(graph.nodes[s].op != "input" for s in outside):
+    entering = {
+        x: _part_of(graph, loop, inside, x)
+        for x in before
+        if any(x in graph.nodes[k].inputs for k in inside)
+    }
+    known = {x: u for x, u in entering.items() if u is not None}
+    if len(known) < len(entering) or not {*inside, *_inputs(graph)}.issuperset(graph.outputs):
         return None
-    return loop if inside >= set(graph.outputs) else None
+    nodes = (*(k for k in before if k not in inputs), *found, *after)
+    return Course(loop, nodes, tuple(_filters(graph, found)), inputs, known)
 
 
-def _is_filter(graph: Graph, k: int) -> bool:
-    """Whether a node is a recursive filter that begins from rest."""
+def _inputs(graph: Graph) -> list[int]:
+    return [k for k, node in graph if node.op == "input"]
+
+
+def _filters(graph: Graph, nodes: Sequence[int]) -> list[int]:
+    return [k for k in nodes if graph.nodes[k].op in RECURSIVE]
+
+
+def _is_filter(graph: Graph, k: int, still: set[int]) -> bool:
+    """Whether a node is a recursive filter that begins from rest and does not change."""
     node = graph.nodes[k]
-    return node.op in RECURSIVE and len(node.inputs) == (2 if node.op == "sos" else 3)
+    rest = node.inputs[1:]
+    return node.op in RECURSIVE and len(rest) == (1 if node.op == "sos" else 2) <= len(
+        still.intersection(rest)
+    )
 
 
-def _joins(graph: Graph, loop: Loop, inside: set[int], k: int) -> bool:
-    """Whether a filter's output reaches a delay line by sums and the like, without a matrix.
-
-    ȳ would then be written beside the lines' cotangents by the same piece of code that reads them,
-    and XLA would copy them in each block.
-    """
-    reached, new = {k}, [k]
-    while new:
-        at = new.pop()
-        for j in inside - reached:
-            if at in graph.nodes[j].inputs and graph.nodes[j].op != "einsum":
-                if j in loop.cuts:
-                    return True
-                if graph.nodes[j].op not in RECURSIVE:
-                    reached.add(j)
-                    new.append(j)
-    return False
+def _part_of(graph: Graph, loop: Loop, inside: set[int], x: int) -> int | None:
+    """The u = … + x that a signal from outside is added up in, if delays alone read it."""
+    while True:
+        readers = [k for k in inside if x in graph.nodes[k].inputs]
+        if x in inside and readers and set(readers) <= set(loop.cuts):
+            return x
+        if len(readers) != 1 or graph.nodes[readers[0]].op != "add":
+            return None
+        u = readers[0]
+        if graph.nodes[u].type != graph.nodes[x].type or graph.nodes[u].inputs.count(x) != 1:
+            return None
+        x = u
 
 
-def _entered(graph: Graph, loop: Loop, inside: set[int]) -> dict[int, int]:
-    """For each signal from outside the u that it is part of: u = x + …, which delays alone read."""
-    found = {}
-    for u in sorted({graph.nodes[k].inputs[0] for k in loop.cuts} & inside):
-        readers = {j for j in inside if u in graph.nodes[j].inputs}
-        if graph.nodes[u].op != "add" or not readers <= set(loop.cuts):
-            continue
-        for x in graph.nodes[u].inputs:
-            others = [j for j in inside if x in graph.nodes[j].inputs]
-            if x not in inside and others == [u] and graph.nodes[x].type == graph.nodes[u].type:
-                found[x] = u
-    return found
+class _Way:
+    """What both ways through the blocks of a loop have in common."""
 
+    def __init__(
+        self,
+        graph: Graph,
+        coefficients: Mapping[str, Array],
+        inputs: Sequence[Array],
+        length: int,
+    ) -> None:
+        course = the_loop(graph, length)
+        assert course is not None, "asked before"
+        self.graph, self.course, self.inputs = graph, course, inputs
+        dtype = real_type(coefficients, inputs)
+        self.plan = Plan(graph, coefficients, length, dtype, ends=False)
+        self.length, self.dtype = length, dtype
+        self.cuts = course.loop.cuts
+        self.size = self.plan.block_length(course.loop)
+        self.whole, _, self.total = split(length, self.size, False)
+        self.samples = {k: graph.nodes[k].ints("samples") for k in self.cuts}
+        self.source = {k: graph.nodes[k].inputs[0] for k in self.cuts}
+        self.filters = {k: self.plan.prepared[k, self.size] for k in course.filters}
+        self.filtered = {k: graph.nodes[k].inputs[0] for k in course.filters}
+        others = [k for k in course.nodes if k not in self.filters]
+        sources = self.plan.sources
+        self.kept = [k for k in self.cuts if any(k in sources[j] for j in others)]
+        """The delays whose output is read by other nodes than filters."""
+        more = self.total - length
+        self.signals = {k: padded(inputs[j], more) for k, j in course.inputs.items()}
+        # Blocks in a ring: enough for the longest delay and for the block that is written.
+        self.blocks = {k: -(-max(self.samples[k]) // self.size) + 1 for k in self.cuts}
+        starts = jnp.arange(self.whole)
+        places = {k: starts % n * self.size for k, n in self.blocks.items()}
+        self.at = (starts * self.size, places)
+        """Where each block begins, in arrays as long as the signal and in each ring."""
 
-def _without_signals(graph: Graph) -> set[int]:
-    """The nodes that no signal reaches."""
-    found: set[int] = set()
-    for k in order(graph):
-        node = graph.nodes[k]
-        if node.op in ("coefficient", "constant", "control") or (
-            node.op in PER_SAMPLE and node.inputs and found.issuperset(node.inputs)
-        ):
-            found.add(k)
-    return found
+    def silence(self, k: int, *shape: int) -> Array:
+        """Zeros of the channels of a node."""
+        node = self.graph.nodes[k]
+        return jnp.zeros((*node.shape, *shape), dtype_of(node, self.dtype))
+
+    def rings(self) -> dict[int, Array]:
+        """The lines' rings, twice over: what is read from them is never split."""
+        return {k: self.silence(k, 2 * n * self.size) for k, n in self.blocks.items()}
+
+    def into(self, k: int, ring: Array, x: Array, place: Array) -> Array:
+        """A ring with a block written at its place."""
+        turn = self.blocks[k] * self.size
+        return written(written(ring, x, place), x, place + turn)
+
+    def behind(self, k: int, ring: Array, place: Array) -> Array:
+        """What was written m samples before the block of this place, in each channel."""
+        turn = self.blocks[k] * self.size
+        return delay_read(ring, self.samples[k], self.size, place + turn - max(self.samples[k]))
+
+    def ahead(self, k: int, ring: Array, place: Array) -> Array:
+        """What was written m samples after it."""
+        samples = self.samples[k]
+        most, least = max(samples), min(samples)
+        mirrored = tuple(most + least - m for m in samples)
+        return delay_read(ring, mirrored, self.size, place + least)
+
+    def entering(self, start: Array) -> dict[int, Array]:
+        """The block of each input."""
+        return {k: samples_from(x, 0, self.size, start) for k, x in self.signals.items()}
 
 
 def run_saving(
     graph: Graph, coefficients: Mapping[str, Array], inputs: Sequence[Array], length: int
 ) -> Saved:
     """As `run_whole`, for a graph that has `the_loop`; and what its lines and filters held."""
-    plan = _plan(graph, coefficients, inputs, length)
-    outputs = plan.run(plan.start(), inputs)[1]
-    (loop,) = (step for step in plan.steps if isinstance(step, Loop))
-    found = _filters(graph, loop)
-    lines = [plan.lines[k] for k in loop.cuts]
-    states, filtered = [plan.begun[k] for k in found], [plan.filtered[k] for k in found]
-    return Saved(outputs, (*lines, *states, *filtered))
+    way = _Way(graph, coefficients, inputs, length)
+    heard = [k for k in dict.fromkeys(graph.outputs) if k not in way.signals]
+    kept = [*way.kept, *way.filters]
+    reads = {}
+    for k, f in way.filters.items():
+        K, p = f.gather.shape[-2:]
+        reads[k] = way.silence(k, way.total // K, K + p)
+    arrays = {k: way.silence(k, way.total) for k in dict.fromkeys((*heard, *kept))}
+    states = {k: way.silence(k, f.step.shape[-1]) for k, f in way.filters.items()}
+
+    def step(carry: Any, at: Any) -> tuple[Any, None]:
+        rings, states, reads, arrays = carry
+        start, places = at
+        values = way.entering(start)
+        values.update({k: way.behind(k, rings[k], places[k]) for k in way.cuts})
+        after, read_now = {}, {}
+        for k in way.course.nodes:
+            if k not in way.filters:
+                values[k] = way.plan.per_sample(k, values, way.size)
+                continue
+            x = values[way.filtered[k]]
+            K = way.filters[k].gather.shape[-2]
+            found = run_blocks(states[k], x.reshape(*x.shape[:-1], -1, K), way.filters[k])
+            values[k], after[k] = found.y.reshape(x.shape), found.after
+            read_now[k] = filters.written(reads[k], found.read, start // K)
+        rings = {k: way.into(k, rings[k], values[way.source[k]], places[k]) for k in way.cuts}
+        arrays = {k: written(x, values[k], start) for k, x in arrays.items()}
+        return (rings, after, read_now, arrays), None
+
+    (_, _, reads, arrays), _ = lax.scan(step, (way.rings(), states, reads, arrays), way.at)
+    outputs = (way.signals[k] if k in way.signals else arrays[k] for k in graph.outputs)
+    held = (*(arrays[k] for k in kept), *reads.values())
+    return Saved(tuple(y[..., :length] for y in outputs), held)
 
 
 def pull_back(
@@ -190,27 +302,14 @@ def pull_back(
     Returns:
         The cotangent of each slot, and of each input that is wanted.
     """
-    plan = _plan(graph, {**coefficients, **integers}, inputs, length)
-    (loop,) = (step for step in plan.steps if isinstance(step, Loop))
-    back = _Back(plan, loop, inputs, held, cotangents, wanted)
 
-    def known(values: Mapping[str, Array]) -> Known:
-        return back.known_of(_plan(graph, {**values, **integers}, inputs, length))
+    def way(values: Mapping[str, Array]) -> _Way:
+        return _Way(graph, {**values, **integers}, inputs, length)
 
-    _, to_coefficients = jax.vjp(known, dict(coefficients))
+    back = _Back(way(coefficients), held, cotangents, wanted)
+    _, to_coefficients = jax.vjp(lambda values: back.known_of(way(values)), dict(coefficients))
     of_known, of_inputs = back.run()
     return to_coefficients(of_known)[0], of_inputs
-
-
-def _plan(
-    graph: Graph, coefficients: Mapping[str, Array], inputs: Sequence[Array], length: int
-) -> Plan:
-    dtype = real_type(coefficients, inputs)
-    return Plan(graph, coefficients, length, dtype, ends=False, saving=True)
-
-
-def _filters(graph: Graph, loop: Loop) -> list[int]:
-    return [k for k in loop.body if isinstance(k, int) and graph.nodes[k].op in RECURSIVE]
 
 
 class _Back:
@@ -218,59 +317,47 @@ class _Back:
 
     def __init__(
         self,
-        plan: Plan,
-        loop: Loop,
-        inputs: Sequence[Array],
+        way: _Way,
         held: Sequence[Array],
         cotangents: Sequence[Array | None],
         wanted: Sequence[bool],
     ) -> None:
-        self.plan, self.loop = plan, loop
-        graph = plan.graph
-        self.nodes = [k for k in loop.body if isinstance(k, int) and k not in loop.cuts]
-        inside = set(loop.members())
-        for step in plan.steps[plan.steps.index(loop) + 1 :]:
-            if isinstance(step, int) and not inside.isdisjoint(graph.nodes[step].inputs):
-                inside.add(step)
-                self.nodes.append(step)
-        self.size = plan.block_length(loop)
-        self.whole, _, self.total = split(plan.length, self.size, False)
-        self.lines = dict(zip(loop.cuts, held, strict=False))
-        found, first = _filters(graph, loop), len(loop.cuts)
-        self.begun = dict(zip(found, held[first:], strict=False))
-        self.filtered = dict(zip(found, held[first + len(found) :], strict=True))
-        self.samples = {k: graph.nodes[k].ints("samples") for k in loop.cuts}
-        self.source = {k: graph.nodes[k].inputs[0] for k in loop.cuts}
+        self.way, self.plan, self.wanted = way, way.plan, wanted
+        kept = [*way.kept, *way.filters]
+        self.held = dict(zip(kept, held, strict=False))
+        self.reads = dict(zip(way.filters, held[len(kept) :], strict=True))
         # As the transpose wants them: within the loop they would be turned in each block.
         self.turned = {
-            k: lax.optimization_barrier(plan.products[k].matrix.T)
-            for k in self.nodes
-            if k in plan.products and plan.products[k].is_plain
+            k: lax.optimization_barrier(self.plan.products[k].matrix.T)
+            for k in way.course.nodes
+            if k in self.plan.products and self.plan.products[k].is_plain
         }
-        self.filters = {k: plan.prepared[k, self.size] for k in self.begun}
-        self.filters_turned = {k: filters.turned(f) for k, f in self.filters.items()}
-        outside = entering(plan.sources, inside, plan.static)
-        self.at = {k: graph.nodes[k].int("index") for k in outside if graph.nodes[k].op == "input"}
-        self.inputs = inputs
-        self.wanted = wanted
-        more = self.total - plan.length
-        self.entering = {k: padded(inputs[j], more) for k, j in self.at.items()}
-        self.part_of = _entered(graph, loop, inside)
-        self.heard = [
+        self.filters = {k: filters.transposed(f) for k, f in way.filters.items()}
+        more = way.total - way.length
+        given = [
             (k, padded(c, more))
-            for k, c in zip(graph.outputs, cotangents, strict=True)
+            for k, c in zip(way.graph.outputs, cotangents, strict=True)
             if c is not None
         ]
-        assert set(self.at) == set(outside), "what enters the loop is an input"
+        self.through = [(k, c) for k, c in given if k in way.signals]
+        """Cotangents of inputs that are outputs as they are."""
+        self.heard = [(k, c) for k, c in given if k not in way.signals]
+        asked = [k for k, j in way.course.inputs.items() if wanted[j]]
+        self.asked = asked
+        self.stored = [k for k in way.cuts if way.source[k] in self._sums()] if asked else []
+        """The delays whose input's cotangent is kept, to find those of the inputs from it."""
 
-    def known_of(self, plan: Plan) -> Known:
+    def _sums(self) -> set[int]:
+        return set(self.way.course.entering.values())
+
+    def known_of(self, way: _Way) -> Known:
         """What the nodes of a block read that is no signal."""
-        products = {k: plan.products[k].matrix for k in self.nodes if k in plan.products}
-        others = [k for k in self.nodes if k not in products and k not in self.filters]
+        plan, nodes = way.plan, way.course.nodes
+        products = {k: plan.products[k].matrix for k in nodes if k in plan.products}
+        others = [k for k in nodes if k not in products and k not in way.filters]
         read = {s for k in others for s in plan.graph.nodes[k].inputs}
         static = {s: plan.static[s] for s in sorted(read) if s in plan.static}
-        prepared = {k: plan.prepared[k, self.size] for k in self.filters}
-        return {"static": static, "products": products, "filters": prepared}
+        return {"static": static, "products": products, "filters": way.filters}
 
     def with_known(self, known: Known) -> Plan:
         """The plan, with these values."""
@@ -287,44 +374,47 @@ class _Back:
         known: Known,
         read: dict[int, Array],
         states: dict[int, Array],
-        taps: dict[int, filters.Taps],
+        taps: dict[int, Array],
         filtered: dict[int, Array],
         signals: dict[int, Array],
     ) -> tuple[list[Array], list[Array], dict[int, Array]]:
         """What enters the delay lines of one block, the outputs that are heard, and the states."""
-        plan = self.with_known(known)
+        plan, way = self.with_known(known), self.way
         values = {**signals, **read}
         ends = {}
-        for k in self.nodes:
+        for k in way.course.nodes:
             if k in self.filters:
-                x, y = values[plan.graph.nodes[k].inputs[0]], filtered[k]
-                back = self.filters_turned[k]
-                ends[k], values[k] = filters.run_known(states[k], x, taps[k], y, back)
+                x, y = values[way.filtered[k]], filtered[k]
+                known_run = filters.run_known(states[k], x, taps[k], y, self.filters[k])
+                ends[k], values[k] = known_run
             elif k in self.turned:
                 x = values[plan.products[k].source]
                 values[k] = _multiplied(plan.products[k], self.turned[k], x)
             else:
-                values[k] = plan.per_sample(k, values, self.size)
-        entered = [values[self.source[k]] for k in self.loop.cuts]
+                values[k] = plan.per_sample(k, values, way.size)
+        entered = [values[way.source[k]] for k in way.cuts]
         return entered, [values[k] for k, _ in self.heard], ends
 
     def run(self) -> tuple[Known, list[Array | None]]:
         """The cotangents of what is known, and of the inputs that are wanted."""
-        size, cuts = self.size, self.loop.cuts
-        known = self.known_of(self.plan)
+        way = self.way
+        size, cuts = way.size, way.cuts
+        known = self.known_of(way)
         added_up = {**known, "filters": {}}
-        ahead = {k: jnp.zeros_like(line) for k, line in self.lines.items()}
         summed = jax.tree.map(jnp.zeros_like, added_up)
-        states = {k: jnp.zeros_like(begun[..., 0, :]) for k, begun in self.begun.items()}
-        after = dict(states)
-        dtype = self.plan.dtype
-        taps = {k: filters.no_taps(f, size, dtype) for k, f in self.filters.items()}
+        states = {k: way.silence(k, f.step.shape[-1]) for k, f in self.filters.items()}
+        taps = {k: filters.no_taps(f, size, way.dtype) for k, f in self.filters.items()}
+        returned = {k: jnp.zeros_like(read) for k, read in self.reads.items()}
+        stored = {k: way.silence(k, way.total) for k in self.stored}
+        silent = {k: way.silence(k, size) for k in cuts if k not in way.kept}
 
-        def step(carry: Any, start: Array) -> tuple[Any, Any]:
-            ahead, after, summed = carry
-            read = {k: delay_read(self.lines[k], self.samples[k], size, start) for k in cuts}
-            signals = {k: samples_from(x, 0, size, start) for k, x in self.entering.items()}
-            filtered = {k: samples_from(y, 0, size, start) for k, y in self.filtered.items()}
+        def step(carry: Any, at: Any) -> tuple[Any, None]:
+            rings, after, summed, returned, stored = carry
+            start, places = at
+            held = {k: samples_from(x, 0, size, start) for k, x in self.held.items()}
+            read = {k: held[k] if k in held else silent[k] for k in cuts}
+            filtered = {k: held[k] for k in self.filters}
+            signals = way.entering(start)
             _, back = jax.vjp(
                 lambda *moving: self.block(*moving, filtered=filtered, signals=signals),
                 added_up,
@@ -333,54 +423,57 @@ class _Back:
                 taps,
             )
             # What was read m samples later.
-            entered = [_look_ahead(ahead[k], self.samples[k], size, start) for k in cuts]
+            entered = [way.ahead(k, rings[k], places[k]) for k in cuts]
+            stored = {k: written(stored[k], entered[cuts.index(k)], start) for k in self.stored}
             heard = [samples_from(c, 0, size, start) for _, c in self.heard]
             added, of_read, after, of_taps = back((entered, heard, after))
-            # The only things that read the lines' cotangents come before they are written, so
-            # that this is done in place: x̄ is left in them until the end.
-            ahead = {k: written(ahead[k], of_read[k], start) for k in cuts}
-            return (ahead, after, jax.tree.map(jnp.add, summed, added)), of_taps
+            # The only things that read the rings come before they are written, so that this is
+            # done in place.
+            rings = {k: way.into(k, rings[k], of_read[k], places[k]) for k in cuts}
+            returned = {
+                k: filters.written(returned[k], x, start // self.filters[k].gather.shape[-2])
+                for k, x in of_taps.items()
+            }
+            return (rings, after, jax.tree.map(jnp.add, summed, added), returned, stored), None
 
-        starts = jnp.arange(self.whole) * size
-        carry, of_taps = lax.scan(step, (ahead, after, summed), starts, reverse=True)
-        ahead, _, summed = carry
-        summed = {**summed, "filters": self._of_filters(of_taps)}
-        answer: list[Array | None] = [None] * len(self.inputs)
-        for x, j in self.at.items():
+        carry = (way.rings(), states, summed, returned, stored)
+        carry, _ = lax.scan(step, carry, way.at, reverse=True)
+        _, _, summed, returned, stored = carry
+        of_filters = {k: filters.gradient(f, self.reads[k], returned[k])
+                      for k, f in way.filters.items()}  # fmt: skip
+        return {**summed, "filters": of_filters}, self._of_inputs(stored)
+
+    def _of_inputs(self, stored: dict[int, Array]) -> list[Array | None]:
+        """The cotangents of the inputs, from those of the lines' inputs."""
+        way, length = self.way, self.way.length
+        found: dict[int, Array] = {}
+        for k, c in self.through:
+            found[k] = found[k] + c if k in found else c
+        if self.asked:
+            sums: dict[int, Array] = {}
+            parts = [(way.source[k], s) for k, s in stored.items()]
+            for u, s in (*parts, *((k, c) for k, c in self.heard if k in self._sums())):
+                sums[u] = sums[u] + s if u in sums else s
+
+            def before(signals: dict[int, Array]) -> list[Array]:
+                values = dict(signals)
+                for k in way.course.nodes:
+                    if all(s in values or s in self.plan.static for s in self.plan.sources[k]):
+                        values[k] = self.plan.per_sample(k, values, way.total)
+                return [values[x] for x in way.course.entering]
+
+            _, back = jax.vjp(before, way.signals)
+            (of_signals,) = back([sums[u] for u in way.course.entering.values()])
+            for k in self.asked:
+                c = of_signals[k]
+                found[k] = found[k] + c if k in found else c
+        answer: list[Array | None] = [None] * len(way.inputs)
+        at = {j: k for k, j in way.course.inputs.items()}
+        for j, x in enumerate(way.inputs):
             if self.wanted[j]:
-                u, length = self.part_of[x], self.plan.length
-                parts = [
-                    _look_ahead(ahead[k], self.samples[k], length, 0)
-                    for k in cuts
-                    if self.source[k] == u
-                ]
-                parts += [c[..., :length] for k, c in self.heard if k == u]
-                answer[j] = sum(parts[1:], parts[0])
-        for j, x in enumerate(self.inputs):
-            if self.wanted[j] and answer[j] is None:
-                answer[j] = jnp.zeros_like(x)
-        return summed, answer
-
-    def _of_filters(self, of_taps: dict[int, filters.Taps]) -> dict[int, StateSpace]:
-        """The cotangents of the filters' matrices, from all blocks at once."""
-        if not self.filters:
-            return {}
-        values = dict(self.entering)
-        for k in self.loop.cuts:
-            values[k] = delay_read(self.lines[k], self.samples[k], self.total)
-        found = {}
-        for k in self.nodes:
-            if k not in self.filters:
-                values[k] = self.plan.per_sample(k, values, self.total)
-                continue
-            f, x = self.filters[k], values[self.plan.graph.nodes[k].inputs[0]]
-            states = filters.states_of(f, x, self.begun[k])
-            values[k] = self.filtered[k]
-            # From (blocks, …) to all samples in a row.
-            of_states = jnp.moveaxis(of_taps[k].states, 0, -3).reshape(states.shape)
-            of_output = jnp.moveaxis(of_taps[k].output, 0, -2).reshape(x.shape)
-            found[k] = filters.gradient(f, x, states, of_states, of_output)
-        return found
+                k = at.get(j)
+                answer[j] = found[k][..., :length] if k in found else jnp.zeros_like(x)
+        return answer
 
 
 def _multiplied(product: Product, turned: Array, x: Array) -> Array:
@@ -402,9 +495,3 @@ def _multiplied(product: Product, turned: Array, x: Array) -> Array:
 
     forward.defvjp(lambda matrix, x: (forward(matrix, x), x), back)
     return forward(matrix, x)
-
-
-def _look_ahead(line: Array, samples: tuple[int, ...], length: int, start: ArrayLike) -> Array:
-    """What lies m samples ahead in each channel: line[start + m + t]."""
-    most, least = max(samples), min(samples)
-    return delay_read(line, tuple(most + least - m for m in samples), length, start + least)

@@ -1,139 +1,85 @@
 """Recursive filters in a loop that is run back through: their part of the derivative.
 
-A filter is y = H x + O s, s' = Aᴷ s + G x over K samples (`kernels.state_space`). On the way back
-its transpose is needed in each block,
+A filter is y = H x + O s, s' = A s + G x over K samples (`kernels.state_space`, with A for its
+Aᴷ). Its transpose is a filter of the same kind, run from the last block to the first:
 
-    s̄ = Oᵀ ȳ + (Aᴷ)ᵀ s̄',    x̄ = Hᵀ ȳ + Gᵀ s̄',
+    x̄ = Hᵀ ȳ + Gᵀ s̄',    s̄ = Aᵀ s̄' + Oᵀ ȳ.
 
-and the gradients of H, O, G and Aᴷ are products over all blocks at once, of what goes in and what
-comes back: ȳ and s̄ are kept for that, x and s follow from the way forward.
+With (x, s) what a block reads and (ȳ, s̄') what its transpose does, the gradients of H, O, G and A
+are the parts of one product over all blocks, Σ (x, s)ᵀ (ȳ, s̄').
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.typing import ArrayLike
 
-from adac_jax.kernels import StateSpace
-from adac_jax.kernels.state_space import product, states_between
-
-
-class Turned(NamedTuple):
-    """The matrices of a filter as its transpose wants them.
-
-    Attributes:
-        respond: (*channels, K, K + p).
-        gather: (*channels, p, K).
-        step: (*channels, p, p).
-    """
-
-    respond: Array
-    gather: Array
-    step: Array
+from adac_jax.kernels import StateSpace, run_blocks
+from adac_jax.kernels.state_space import product
 
 
-class Taps(NamedTuple):
-    """Zeros that are added within a filter: their cotangents are those of what they are added to.
-
-    Attributes:
-        states: To the states after each K samples, (*channels, blocks, p).
-        output: To y, (*channels, time).
-    """
-
-    states: Array
-    output: Array
+def transposed(prepared: StateSpace) -> StateSpace:
+    """The transpose of a filter, its matrices turned once."""
+    respond, gather, step, rest = prepared
+    K = gather.shape[-2]
+    turned = jnp.swapaxes(respond, -1, -2)
+    back = jnp.concatenate([turned[..., :K], jnp.swapaxes(gather, -1, -2)], axis=-2)
+    parts = (back, turned[..., K:], jnp.swapaxes(step, -1, -2), jnp.swapaxes(rest, -1, -2))
+    return StateSpace(*lax.optimization_barrier(parts))
 
 
-def turned(prepared: StateSpace) -> Turned:
-    """The transposed matrices, made once."""
-    parts = (prepared.respond, prepared.gather, prepared.step)
-    return Turned(*(lax.optimization_barrier(jnp.swapaxes(part, -1, -2)) for part in parts))
-
-
-def no_taps(prepared: StateSpace, length: int, dtype: jnp.dtype) -> Taps:
-    """Taps for a signal of so many samples, a multiple of K."""
+def no_taps(prepared: StateSpace, length: int, dtype: jnp.dtype) -> Array:
+    """Zeros, for what the transpose reads in so many samples, a multiple of K."""
     *channels, K, p = prepared.gather.shape
-    return Taps(
-        jnp.zeros((*channels, length // K, p), dtype), jnp.zeros((*channels, length), dtype)
-    )
+    return jnp.zeros((*channels, length // K, K + p), dtype)
 
 
-def run_known(state: Array, x: Array, taps: Taps, y: Array, back: Turned) -> tuple[Array, Array]:
+def written(reads: Array, found: Array, start: ArrayLike) -> Array:
+    """What blocks read, with that of some replaced from the block `start` on."""
+    return lax.dynamic_update_slice_in_dim(reads, found, start, axis=-2)
+
+
+def run_known(
+    state: Array, x: Array, taps: Array, y: Array, back: StateSpace
+) -> tuple[Array, Array]:
     """A filter whose output is known, to be differentiated.
 
     Args:
         state: s before the block, (*channels, p); its value does not matter.
         x: What goes in, (*channels, time), a multiple of K; its value does not matter.
-        taps: Zeros.
+        taps: Zeros, whose cotangent is what the transpose reads.
         y: What comes out.
-        back: The filter's matrices.
+        back: The transpose.
 
     Returns:
         The state after the block, of any value, and y.
     """
 
     @jax.custom_vjp
-    def forward(state: Array, x: Array, taps: Taps) -> tuple[Array, Array]:
+    def forward(state: Array, x: Array, taps: Array) -> tuple[Array, Array]:
         return state, y
 
-    def backward(_: None, cotangents: tuple[Array, Array]) -> tuple[Array, Array, Taps]:
+    def backward(_: None, cotangents: tuple[Array, Array]) -> tuple[Array, Array, Array]:
         after, of_y = cotangents
-        K = back.respond.shape[-2]
-        blocks = of_y.reshape(*of_y.shape[:-1], -1, K)
-        both = product("...ns,...st->...nt", blocks, back.respond)
-        of_x, heard = both[..., :K], both[..., K:]
-        # s̄ of the last block first.
-        turned_round = states_between(back.step, jnp.flip(heard, -2), after)
-        of_states = jnp.flip(turned_round[..., :-1, :], -2)
-        of_x = of_x + product("...ni,...it->...nt", of_states, back.gather)
-        return turned_round[..., -1, :], of_x.reshape(x.shape), Taps(of_states, of_y)
+        K = back.gather.shape[-2]
+        found = run_blocks(after, of_y.reshape(*of_y.shape[:-1], -1, K), back, backwards=True)
+        return found.after, found.y.reshape(x.shape), found.read
 
     forward.defvjp(lambda state, x, taps: (forward(state, x, taps), None), backward)
     return forward(state, x, taps)
 
 
-def states_of(prepared: StateSpace, x: Array, begun: Array) -> Array:
-    """The states before each K samples, from those before each block.
-
-    Args:
-        prepared: The filter.
-        x: What goes in, (*channels, time).
-        begun: (*channels, blocks, p).
-
-    Returns:
-        (*channels, time / K, p).
-    """
-    K = prepared.gather.shape[-2]
-    *channels, count, p = begun.shape
-    fed = product("...nt,...ti->...ni", x.reshape(*channels, -1, K), prepared.gather)
-    fed = jnp.moveaxis(fed.reshape(*channels, count, -1, p), -2, 0)
-    states = [begun]
-    for added in fed[:-1]:
-        states.append(product("...ni,...ji->...nj", states[-1], prepared.step) + added)
-    return jnp.stack(states, axis=-2).reshape(*channels, -1, p)
-
-
-def gradient(
-    prepared: StateSpace, x: Array, states: Array, of_states: Array, of_output: Array
-) -> StateSpace:
+def gradient(prepared: StateSpace, reads: Array, returned: Array) -> StateSpace:
     """The cotangents of a filter's matrices.
 
     Args:
         prepared: The filter.
-        x: What goes in, (*channels, time).
-        states: Of `states_of`.
-        of_states: The cotangent of the states after each K samples, as `states`.
-        of_output: Of y, (*channels, time).
+        reads: What its blocks read, (*channels, blocks, K + p).
+        returned: What those of its transpose do.
     """
-    blocks = x.reshape(*states.shape[:-1], -1)
-    both = jnp.concatenate([blocks, states], axis=-1)
-    back = of_output.reshape(blocks.shape)
-    return StateSpace(
-        product("...nt,...ns->...ts", both, back),
-        product("...nt,...ni->...ti", blocks, of_states),
-        product("...ni,...nj->...ij", of_states, states),
-        jnp.zeros_like(prepared.rest),
-    )
+    K = prepared.gather.shape[-2]
+    every = product("...nt,...ns->...ts", reads, returned)
+    of_step = jnp.swapaxes(every[..., K:, K:], -1, -2)
+    return StateSpace(every[..., :K], every[..., :K, K:], of_step, jnp.zeros_like(prepared.rest))

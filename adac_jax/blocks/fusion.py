@@ -14,6 +14,7 @@ from jax import Array, lax
 
 from adac_jax.blocks.stateless import ELEMENTWISE, PER_SAMPLE
 from ir import Graph
+from ir.cycles import order
 from ir.schedule import Loop, Step
 
 
@@ -45,6 +46,18 @@ class Product(NamedTuple):
     def letters(self) -> set[str]:
         """All subscripts."""
         return {*self.term, *self.signal, *self.result}
+
+
+def without_signals(graph: Graph, moved: Container[int] = ()) -> tuple[int, ...]:
+    """The nodes that no signal reaches, nor a control that is moved, in order."""
+    found: dict[int, None] = {}
+    for k in order(graph):
+        node = graph.nodes[k]
+        if (node.op in ("coefficient", "constant", "control") and k not in moved) or (
+            node.op in PER_SAMPLE and node.inputs and all(s in found for s in node.inputs)
+        ):
+            found[k] = None
+    return tuple(found)
 
 
 def products(graph: Graph, static: Mapping[int, Array]) -> dict[int, Product]:

@@ -23,6 +23,7 @@ from adac_jax.blocks.fusion import (
     read_outside,
     reads,
     waiting,
+    without_signals,
 )
 from adac_jax.blocks.knobs import follow
 from adac_jax.blocks.stateful import STATEFUL
@@ -30,7 +31,6 @@ from adac_jax.blocks.stateless import ELEMENTWISE, PER_SAMPLE, dtype_of
 from adac_jax.kernels import delay_read, variable_read, whole_blocks
 from adac_jax.kernels import run as samples_from
 from ir import Graph
-from ir.cycles import order
 from ir.knobs import check_names
 from ir.ops.controls import attribute
 from ir.schedule import Loop, Step, schedule
@@ -61,9 +61,6 @@ class Plan:
             defaults, and what follows from them is computed once.
         ends: Whether the state after the last sample is wanted. Where it is not, loops run on to
             the end of their last block.
-        saving: Whether to keep `lines`, what the delay lines of loops held; `begun`, the states of
-            their filters before each block, (*channels, blocks, order); and `filtered`, what these
-            make.
     """
 
     def __init__(
@@ -76,7 +73,6 @@ class Plan:
         in_place: bool = True,
         ends: bool = True,
         moved: Collection[str] = (),
-        saving: bool = False,
     ) -> None:
         self.graph = graph
         self.length = length
@@ -96,10 +92,6 @@ class Plan:
             for step in self.steps
             if isinstance(step, Loop)
         }
-        self.saving = saving
-        self.lines: dict[int, Array] = {}
-        self.begun: dict[int, Array] = {}
-        self.filtered: dict[int, Array] = {}
         self._with_loops = {k for found in self.followers.values() for k in found}
         self.prepared: dict[tuple[int, int], Any] = {}
         self._prepare(self.steps, length, ends)
@@ -277,8 +269,6 @@ class Plan:
         others = [k for k in read if k not in lined]
         after = later(self.graph, loop, others, inside, self.static)
         kept = [k for k in others if k not in after]
-        filters = [k for k in held if self.graph.nodes[k].op in RECURSIVE and self.saving]
-        kept.extend(k for k in filters if k not in kept)
         results = {}
         for k in kept:
             node = self.graph.nodes[k]
@@ -292,15 +282,13 @@ class Plan:
         if whole:
             starts = jnp.arange(whole) * samples
 
-            def further(both: tuple[State, Values], start: Array) -> tuple[Any, State]:
-                return write(both, start, samples), {k: both[0][k] for k in filters}
+            def further(both: tuple[State, Values], start: Array) -> tuple[Any, None]:
+                return write(both, start, samples), None
 
-            both, begun = lax.scan(further, both, starts)
-            self.begun.update({k: jnp.moveaxis(states, 0, -2) for k, states in begun.items()})
+            both, _ = lax.scan(further, both, starts)
         if rest:
             both = write(both, whole * samples, rest)
         carry, results = both
-        self.filtered.update({k: results[k] for k in filters})
         for k in (*lined, *kept):
             if k not in read:
                 continue
@@ -313,8 +301,6 @@ class Plan:
             if k not in again:
                 self._run_node(k, {}, again, length, lines.get(k))
         values.update({k: again[k] for k in read if k in after})
-        if self.saving:
-            self.lines.update({k: carry[k] for k in loop.cuts})
         for k in loop.cuts:
             carry[k] = carry[k][..., length : length + history[k]]
         state.update(carry)
@@ -474,15 +460,15 @@ def _static(
 ) -> dict[int, Array]:
     """The values of all nodes that depend on coefficients and on controls at rest alone."""
     found: dict[int, Array] = {}
-    for k in order(graph):
+    for k in without_signals(graph, moved):
         node = graph.nodes[k]
         if node.op == "coefficient":
             value = jnp.asarray(coefficients[node.text("slot")])
             found[k] = value if node.type.kind == "real" else value.astype(dtype_of(node, dtype))
         elif node.op == "constant":
             found[k] = jnp.asarray(node["value"], dtype_of(node, dtype))
-        elif node.op == "control" and k not in moved:
+        elif node.op == "control":
             found[k] = jnp.asarray(attribute(node, "default"), dtype)
-        elif node.op in PER_SAMPLE and node.inputs and all(s in found for s in node.inputs):
+        else:
             found[k] = PER_SAMPLE[node.op](node, dtype)(*(found[s] for s in node.inputs))
     return found

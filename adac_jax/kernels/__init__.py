@@ -15,7 +15,7 @@ from adac_jax.kernels.recursive import (
     prepare_iir,
     prepare_sos,
 )
-from adac_jax.kernels.state_space import StateSpace, fill, filter_block, whole_blocks
+from adac_jax.kernels.state_space import StateSpace, fill, filter_block, run_blocks, whole_blocks
 
 __all__ = [
     "StateSpace",
@@ -31,6 +31,7 @@ __all__ = [
     "prepare_iir",
     "prepare_sos",
     "run",
+    "run_blocks",
     "variable_delay",
     "variable_read",
     "whole_blocks",

@@ -14,7 +14,7 @@ applications", CMU-CS-90-190, 1990).
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -92,36 +92,68 @@ def prepare(realisation: Realisation, length: int) -> StateSpace:
     """Prepares a filter for signals of `length` samples."""
     A, F, C, D = realisation
     K = block_size(A.shape[-1], length)
-
-    def further(rows: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Any]:
-        row, column = rows
-        following = product("...i,...ij->...j", row, A), product("...ij,...j->...i", A, column)
-        return following, rows
-
-    # Rows C A^t and columns A^t F. As a loop: what is unrolled here is compiled many times over.
-    observe, gather = lax.scan(further, (C, F), length=K)[1]
-    observe, gather = jnp.moveaxis(observe, 0, -2), jnp.moveaxis(jnp.flip(gather, 0), 0, -2)
+    # Rows C A^t and columns A^t F, by doubling how many there are: a loop over them would take
+    # K steps of next to nothing, and as many again for its derivative.
+    squares = [A]
+    while 2 ** len(squares) <= K:
+        squares.append(product("...ij,...jk->...ik", squares[-1], squares[-1]))
+    observe, gather = C[..., None, :], F[..., None, :]
+    for square in squares:
+        more = min(observe.shape[-2], K - observe.shape[-2])
+        if more > 0:
+            further = product("...ti,...ij->...tj", observe[..., :more, :], square)
+            observe = jnp.concatenate([observe, further], axis=-2)
+            further = product("...ti,...ji->...tj", gather[..., :more, :], square)
+            gather = jnp.concatenate([gather, further], axis=-2)
+    gather = jnp.flip(gather, -2)
     tail = product("...ti,...i->...t", observe[..., : K - 1, :], F)
     impulse = jnp.concatenate([D[..., None], tail], axis=-1)
     lag = np.arange(K)[:, None] - np.arange(K)
     respond = jnp.where(lag.T >= 0, impulse[..., np.maximum(lag.T, 0)], 0)
     respond = jnp.concatenate([respond, jnp.swapaxes(observe, -1, -2)], axis=-2)
-    step = _power(A, K)
-    rest = _power(A, length % K) if length % K else step
+    step = _power(squares, K)
+    rest = _power(squares, length % K) if length % K else step
     return StateSpace(respond, gather, step, rest)
 
 
-def _power(A: Array, exponent: int) -> Array:
-    """A^exponent, exponent ≥ 1, by squaring."""
-    bits = np.array([bit == "1" for bit in reversed(bin(exponent)[2:])])
-    start = jnp.broadcast_to(jnp.eye(A.shape[-1], dtype=A.dtype), A.shape)
+def _power(squares: Sequence[Array], exponent: int) -> Array:
+    """A^exponent, exponent ≥ 1, from A, A² and so on."""
+    taken = [square for n, square in enumerate(squares) if exponent >> n & 1]
+    found = taken[0]
+    for square in taken[1:]:
+        found = product("...ij,...jk->...ik", found, square)
+    return found
 
-    def square(both: tuple[Array, Array], bit: Array) -> tuple[tuple[Array, Array], None]:
-        found, power = both
-        found = jnp.where(bit, product("...ij,...jk->...ik", found, power), found)
-        return (found, product("...ij,...jk->...ik", power, power)), None
 
-    return lax.scan(square, (start, A), jnp.asarray(bits))[0][0]
+class Blocks(NamedTuple):
+    """What a filter makes of K samples at a time.
+
+    Attributes:
+        read: Each K samples, then the state before them, (*channels, blocks, K + p).
+        after: s after the last sample, (*channels, p).
+        y: (*channels, blocks, K).
+    """
+
+    read: Array
+    after: Array
+    y: Array
+
+
+def run_blocks(state: Array, x: Array, prepared: StateSpace, *, backwards: bool = False) -> Blocks:
+    """Runs a prepared filter over whole blocks.
+
+    Args:
+        state: s before the first sample, (*channels, p).
+        x: (*channels, blocks, K).
+        prepared: The filter.
+        backwards: Whether the last block is the first to be run. In each, the samples are taken
+            as they lie.
+    """
+    fed = product("...nt,...ti->...ni", x, prepared.gather)
+    states = states_between(prepared.step, jnp.flip(fed, -2) if backwards else fed, state)
+    after, states = states[..., -1, :], states[..., :-1, :]
+    read = jnp.concatenate([x, jnp.flip(states, -2) if backwards else states], axis=-1)
+    return Blocks(read, after, product("...nt,...ts->...ns", read, prepared.respond))
 
 
 def filter_block(state: Array, x: Array, prepared: StateSpace) -> tuple[Array, Array]:
@@ -142,20 +174,20 @@ def filter_block(state: Array, x: Array, prepared: StateSpace) -> tuple[Array, A
         return state, prepared.respond[..., :1, 0] * x
     K = prepared.gather.shape[-2]
     count = -(-length // K)
+    if count * K == length:
+        found = run_blocks(state, x.reshape(*x.shape[:-1], count, K), prepared)
+        return found.after, found.y.reshape(x.shape)
     blocks = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, count * K - length)])
     blocks = blocks.reshape(*x.shape[:-1], count, K)
     rest = length - (count - 1) * K
-    fed = product("...nt,...ti->...ni", blocks[..., : count - (rest < K), :], prepared.gather)
+    fed = product("...nt,...ti->...ni", blocks[..., :-1, :], prepared.gather)
     states = states_between(prepared.step, fed, state)
-    last, states = states[..., -1, :], states[..., :count, :]
     both = jnp.concatenate([blocks, states], axis=-1)
     y = product("...nt,...ts->...ns", both, prepared.respond)
-    y = y.reshape(*x.shape[:-1], count * K)[..., :length]
-    if rest < K:
-        last = product("...ij,...j->...i", prepared.rest, last)
-        last_block = blocks[..., -1, :rest]
-        last = last + product("...ti,...t->...i", prepared.gather[..., K - rest :, :], last_block)
-    return last, y
+    last = product("...ij,...j->...i", prepared.rest, states[..., -1, :])
+    last_block = blocks[..., -1, :rest]
+    last = last + product("...ti,...t->...i", prepared.gather[..., K - rest :, :], last_block)
+    return last, y.reshape(*x.shape[:-1], count * K)[..., :length]
 
 
 @jax.custom_jvp
