@@ -104,6 +104,10 @@ class Builder:
         self._nodes[k] = node
         del self._reserved[k]
 
+    def is_read(self, k: int) -> bool:
+        """Whether a node takes node `k`."""
+        return any(node is not None and k in node.inputs for node in self._nodes)
+
     def build(self, outputs: tuple[int, ...] | list[int]) -> Graph:
         """The finished graph."""
         if self._reserved:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from adac_jax._compat import JaxprEqn, open_jaxpr
+from adac_jax._compat import JaxprEqn, Literal, open_jaxpr
 from adac_jax.lowering.controls import coefficients_that_follow
 from adac_jax.lowering.refusals import AHEAD
 from adac_jax.lowering.shifts import silenced
@@ -16,6 +17,7 @@ from adac_jax.lowering.values import Controlled, Known, Signal, Unusable, Value
 from adac_jax.lowering.walker import WITH_SIGNALS, Walker, rule
 from adac_jax.primitives.delay import expand_samples, moves
 from adac_jax.primitives.moving import moving_lfilter, moving_sosfilt
+from ir import Builder
 
 
 def _causal(w: Walker, eqn: JaxprEqn) -> None:
@@ -158,21 +160,38 @@ def _feedback(w: Walker, eqn: JaxprEqn, *values: Value) -> list[Value]:
     axes, length = eqn.params["axes"], eqn.params["length"]
     count = len(axes)
     consts, xs = values[: len(values) - count], values[len(values) - count :]
-    sources = [_signal(w, x, axis) for x, axis in zip(xs, axes, strict=True)]
+    sources, silent = _sources(w, eqn, xs), eqn.params["silent"]
     valid = min(x.valid if isinstance(x, Signal) else length for x in xs)
     with w.scope(w.label()):
-        return close_loop(w, eqn.params["jaxpr"], consts, sources, axes, valid)
+        return close_loop(w, eqn.params["jaxpr"], consts, sources, axes, valid, silent)
 
 
 @rule("feedback_saving")
 def _feedback_saving(w: Walker, eqn: JaxprEqn, *values: Value) -> list[Value]:
     axes, length = eqn.params["axes"], eqn.params["length"]
     first = len(values) - len(axes)
-    sources = [_signal(w, x, a) for x, a in zip(values[first:], axes, strict=True)]
-    found = close_loop(w, eqn.params["jaxpr"], values[:first], sources, axes, length)
+    sources, silent = _sources(w, eqn, values[first:]), eqn.params["silent"]
+    found = close_loop(w, eqn.params["jaxpr"], values[:first], sources, axes, length, silent)
     # What the lines held is read by the derivative in reverse alone, which is no graph.
     lines = [Known(np.broadcast_to(0.0, v.aval.shape)) for v in eqn.outvars[len(found) :]]
     return [*found, *lines]
+
+
+def _sources(w: Walker, eqn: JaxprEqn, xs: Sequence[Value]) -> list[int]:
+    """The nodes of what enters a loop; where nothing does, whatever it is, of zeros."""
+    axes, found = eqn.params["axes"], []
+    for x, axis, silent in zip(xs, axes, eqn.params["silent"], strict=True):
+        if silent:
+            shape = eqn.invars[len(eqn.invars) - len(axes) + len(found)].aval.shape
+            found.append(zeros(w.builder, (*shape[:axis], *shape[axis + 1 :])))
+        else:
+            found.append(_signal(w, x, axis))
+    return found
+
+
+def zeros(builder: Builder, shape: tuple[int, ...]) -> int:
+    """The node of a silent signal."""
+    return builder.add("broadcast", builder.constant(0.0), shape=shape, axes=())
 
 
 def close_loop(
@@ -182,14 +201,46 @@ def close_loop(
     sources: Sequence[int],
     axes: Sequence[int],
     valid: int,
+    silent: Sequence[bool],
 ) -> list[Value]:
-    """Writes u = source + loop(u): the results are u and what else the loop returns."""
-    heads = [w.builder.reserve(w.builder.type(k).shape) for k in sources]
+    """Writes u = source + loop(u): the results are u and what else the loop returns.
+
+    What is known to be zero is not added: where nothing comes back, u is the source, and where
+    nothing enters, u is the sum that comes back.
+    """
+    builder = w.builder
+    returns = [not _is_nothing(jaxpr, k) for k in range(len(sources))]
+    heads = [
+        builder.reserve(builder.type(k).shape) if back else k
+        for k, back in zip(sources, returns, strict=True)
+    ]
     inside = [Signal(k, axis, 0, valid) for k, axis in zip(heads, axes, strict=True)]
     returned, others = walk_loop(w, jaxpr, consts, inside)
-    for head, source, back in zip(heads, sources, returned, strict=True):
-        w.builder.define(head, "add", source, back, name=w.label() or "loop")
+    heard = [*returned, *(v.node for v in others if isinstance(v, Signal))]
+    for head, source, back, quiet in zip(heads, sources, returned, silent, strict=True):
+        if head == source:
+            continue
+        found, name = builder.node(back), w.label() or "loop"
+        once = heard.count(back) == 1 and not builder.is_read(back)
+        if quiet and found is not None and found.op == "add" and once:
+            builder.adopt(head, replace(found, name=name))
+        else:
+            builder.define(head, "add", source, back, name=name)
     return [*inside, *others]
+
+
+MOVED = frozenset({"broadcast_in_dim", "reshape", "squeeze", "transpose"})
+"""Primitives that make zeros of zeros."""
+
+
+def _is_nothing(jaxpr: Any, k: int) -> bool:
+    """Whether result k of a loop is zeros, as `jnp.zeros_like` and `vmap` of it make them."""
+    inner = open_jaxpr(jaxpr)[0]
+    made = {v: eqn for eqn in inner.eqns if eqn.primitive.name in MOVED for v in eqn.outvars}
+    value = inner.outvars[k]
+    while not isinstance(value, Literal) and value in made:
+        value = made[value].invars[0]
+    return isinstance(value, Literal) and not np.any(value.val)
 
 
 WITH_SIGNALS.update(

@@ -112,8 +112,14 @@ class FDN(Module):
             heard = self._through(s, "output_gain")
             return self._through(s, "loop", "matrix", "feedback_delays"), heard
 
-        entering = self._through(x, "pre_tone", "input_gain")
-        _, heard = feedback(loop, entering, has_aux=True)
+        def entrance(x: Array) -> Array:
+            return self._through(x, "input_gain")
+
+        # A matrix at the entrance too is better applied within; anything else stays outside.
+        inside = isinstance(self.input_gain, Matrix)
+        entering = self._through(x, "pre_tone")
+        entering = entering if inside else entrance(entering)
+        _, heard = feedback(loop, entering, entrance=entrance if inside else None, has_aux=True)
         y = self._through(heard, "tone")
         return y if self.direct is None else y + self._through(x, "direct")
 

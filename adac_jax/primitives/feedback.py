@@ -257,8 +257,15 @@ ad.primitive_transposes[feedback_p] = _transpose
 batching.primitive_batchers[feedback_p] = _batch
 
 
-def feedback(loop: Callable[..., Any], x: Any, *, has_aux: bool = False, axis: int = -2) -> Any:
-    """Closes a loop: u[t] = x[t] + loop(u)[t], with u = 0 before the first sample.
+def feedback(
+    loop: Callable[..., Any],
+    x: Any,
+    *,
+    entrance: Callable[..., Any] | None = None,
+    has_aux: bool = False,
+    axis: int = -2,
+) -> Any:
+    """Closes a loop: u[t] = entrance(x)[t] + loop(u)[t], with u = 0 before the first sample.
 
     Args:
         loop: A function of u, an array (or pytree of arrays) like x. It must be strictly causal:
@@ -266,6 +273,8 @@ def feedback(loop: Callable[..., Any], x: Any, *, has_aux: bool = False, axis: i
             passes a `delay` of at least one sample. It may hold filters and further loops, and
             close over parameters and over signals of x's length.
         x: What enters the loop: audio, or a pytree of audio signals of one length.
+        entrance: A function of x, which gives u its shape; x itself if None. What looks at one
+            sample and makes many channels of few is faster here than before the loop.
         has_aux: `loop` returns (what goes back, further signals), and so does `feedback`: use it
             to take signals out of the loop without computing them again.
         axis: The time axis.
@@ -284,45 +293,54 @@ def feedback(loop: Callable[..., Any], x: Any, *, has_aux: bool = False, axis: i
     leaves = [jnp.asarray(leaf) for leaf in leaves]
     axes = tuple(normal_axis("feedback", leaf, axis) for leaf in leaves)
     lengths = {leaf.shape[a] for leaf, a in zip(leaves, axes, strict=True)}
+    if entrance is None:
+        inside, tree_inside, through = leaves, tree, []
+    else:
+        inside, tree_inside = jax.tree.flatten(jax.eval_shape(entrance, x))
+        through = leaves
+        axes = (*(normal_axis("feedback", leaf, axis) for leaf in inside), *axes)
+        lengths.update(leaf.shape[a] for leaf, a in zip(inside, axes, strict=False))
     if len(lengths) > 1:
         raise ValueError(f"`feedback`: the signals have different lengths {sorted(lengths)}.")
 
     aux_tree: list[Any] = []
 
     def flat(*signals: Array) -> list[Array]:
-        result = loop(jax.tree.unflatten(tree, signals))
+        u, others = signals[: len(inside)], signals[len(inside) :]
+        added = jax.tree.leaves(entrance(jax.tree.unflatten(tree, others))) if entrance else ()
+        result = loop(jax.tree.unflatten(tree_inside, u))
         back, aux = result if has_aux else (result, ())
         returned, found = jax.tree.flatten(back)
         shapes = [jnp.shape(r) for r in returned]
-        if found != tree or shapes != [s.shape for s in signals]:
+        if found != tree_inside or shapes != [s.shape for s in u]:
             raise ValueError(
                 f"`feedback`: the loop returns shapes {shapes}, but what enters has "
-                f"{[s.shape for s in signals]}; they are added, so they must be equal."
+                f"{[s.shape for s in u]}; they are added, so they must be equal."
             )
         extra, aux_found = jax.tree.flatten(aux)
         aux_tree.append(aux_found)
-        returned = [jnp.asarray(r, s.dtype) for r, s in zip(returned, signals, strict=True)]
-        return [*returned, *map(jnp.asarray, extra)]
+        returned = [jnp.asarray(r, s.dtype) for r, s in zip(returned, u, strict=True)]
+        if entrance:
+            returned = [a + r for a, r in zip(added, returned, strict=True)]
+        return [*returned, *map(jnp.zeros_like, others), *map(jnp.asarray, extra)]
 
-    specs = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
+    specs = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in (*inside, *through)]
     jaxpr, consts = hoist(jax.make_jaxpr(flat)(*specs), [])
-    length = lengths.pop()
-    _check_causal(jaxpr, consts, specs, axes, length)
-    silent = (False,) * len(leaves)
-    parameters = {"axes": axes, "length": length, "reverse": False, "silent": silent}
-    results = feedback_p.bind(*consts, *leaves, jaxpr=jaxpr, **parameters)
-    count = len(leaves)
-    u = jax.tree.unflatten(tree, results[:count])
-    return (u, jax.tree.unflatten(aux_tree[-1], results[count:])) if has_aux else u
+    silent = tuple(entrance is not None and k < len(inside) for k in range(len(specs)))
+    parameters = {"axes": axes, "length": lengths.pop(), "reverse": False, "silent": silent}
+    _check_causal(consts, specs, jaxpr=jaxpr, **parameters)
+    entering = [
+        jnp.zeros(spec.shape, spec.dtype) if quiet else leaf
+        for spec, quiet, leaf in zip(specs, silent, (*inside, *through), strict=True)
+    ]
+    results = feedback_p.bind(*consts, *entering, jaxpr=jaxpr, **parameters)
+    u = jax.tree.unflatten(tree_inside, results[: len(inside)])
+    return (u, jax.tree.unflatten(aux_tree[-1], results[len(specs) :])) if has_aux else u
 
 
-def _check_causal(
-    jaxpr: ClosedJaxpr, consts: Sequence[Any], specs: Sequence[Any], axes: Any, length: int
-) -> None:
+def _check_causal(consts: Sequence[Any], specs: Sequence[Any], **parameters: Any) -> None:
     """Refuses a delay-free loop at once, where the user called `feedback`."""
-    silent = (False,) * len(axes)
-    options = {"axes": axes, "length": length, "reverse": False, "silent": silent}
     try:
-        abstractly(consts, specs, jaxpr=jaxpr, **options)
+        abstractly(consts, specs, **parameters)
     except DelayFreeLoopError as error:
         raise DelayFreeLoopError(error.cycle, error.labels, calling_line()) from None

@@ -41,9 +41,10 @@ from ir.schedule import Loop
 Parameters = dict[str, Any]
 
 
-def _plain(jaxpr: ClosedJaxpr, axes: tuple[int, ...], length: int) -> Parameters:
+def _plain(
+    jaxpr: ClosedJaxpr, axes: tuple[int, ...], length: int, silent: tuple[bool, ...]
+) -> Parameters:
     """The parameters of the loop itself."""
-    silent = (False,) * len(axes)
     return {"jaxpr": jaxpr, "axes": axes, "length": length, "reverse": False, "silent": silent}
 
 
@@ -74,12 +75,11 @@ def _jvp(
     /,
     *,
     reverse: bool,
-    silent: tuple[bool, ...],
     **parameters: Any,
 ) -> tuple[list[Any], list[Any]]:
     """The derivative of `feedback`, by the primitives of this module where they apply."""
     if reverse or is_plain() or _loop(primals, parameters) is None:
-        options = {**parameters, "reverse": reverse, "silent": silent}
+        options = {**parameters, "reverse": reverse}
         results = feedback_p.bind(*primals, **options)
         return results, tangent(primals, results, tangents, **options)
     found = feedback_saving_p.bind(*primals, **parameters)

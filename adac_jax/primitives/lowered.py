@@ -17,6 +17,7 @@ from adac_jax.lowering.walker import Walker
 from adac_jax.primitives.composite import time_back, time_last
 from ir import Builder, Graph
 from ir.cycles import order
+from ir.passes import prune
 
 Lowered = tuple[Graph, Walker, list[Value]]
 
@@ -37,7 +38,7 @@ def lower(
     outputs of the graph are those values that are signals. An x that is `silent` is known to be
     zero throughout.
     """
-    from adac_jax.lowering.dsp import close_loop, walk_loop
+    from adac_jax.lowering.dsp import close_loop, walk_loop, zeros
 
     builder = Builder("feedback")
     walker = Walker(builder, lift=True, reverse=reverse)
@@ -47,18 +48,18 @@ def lower(
         shape = (*x.shape[:axis], *x.shape[axis + 1 :])
         source = builder.add("input", index=k, shape=shape, kind="real")
         if quiet and closed:
-            source = builder.add("broadcast", builder.constant(0.0), shape=shape, axes=())
+            source = zeros(builder, shape)
         sources.append(source)
     known = [Known(c) for c in consts]
     if closed:
-        results = close_loop(walker, jaxpr, known, sources, axes, length)
+        results = close_loop(walker, jaxpr, known, sources, axes, length, silent)
     else:
         signals = [Signal(k, axis, 0, length) for k, axis in zip(sources, axes, strict=True)]
         returned, others = walk_loop(walker, jaxpr, known, signals)
         back = [Signal(k, axis, 0, length) for k, axis in zip(returned, axes, strict=True)]
         results = [*back, *others]
     outputs = tuple(r.node for r in results if isinstance(r, Signal))
-    return builder.build(outputs), walker, results
+    return prune(builder.build(outputs)), walker, results
 
 
 def run(
