@@ -8,7 +8,9 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 SLICES = 8
-"""Up to this many channels a ragged delay is read by slices, above by one gather of runs."""
+"""Up to this many channels a ragged delay is read by slices, whose derivative is cheap, above by
+one gather of runs; by that too where the place is traced, as in loops: slices would be made part
+of all that uses them, and what they read be copied before it is written."""
 
 
 def delay_read(past: Array, samples: tuple[int, ...], length: int, start: ArrayLike = 0) -> Array:
@@ -28,8 +30,8 @@ def delay_read(past: Array, samples: tuple[int, ...], length: int, start: ArrayL
         return run(past, history - (samples[0] if samples else 0), length, start)
     lines = past.reshape(-1, past.shape[-1])
     begins = [history - m for m in samples]
-    if len(samples) <= SLICES:
-        rows = [_row(lines, k, b, length, start) for k, b in enumerate(begins)]
+    if isinstance(start, int) and len(samples) <= SLICES:
+        rows = [lines[k : k + 1, start + b : start + b + length] for k, b in enumerate(begins)]
         return jnp.concatenate(rows).reshape(*channels, length)
     at = np.array(begins, np.int32) + jnp.asarray(start, jnp.int32)
     numbers = lax.GatherDimensionNumbers(
@@ -40,12 +42,6 @@ def delay_read(past: Array, samples: tuple[int, ...], length: int, start: ArrayL
         lines, indices, numbers, (1, length), mode="promise_in_bounds", unique_indices=True
     )
     return found.reshape(*channels, length)
-
-
-def _row(lines: Array, k: int, begin: int, length: int, start: ArrayLike) -> Array:
-    if isinstance(start, int):
-        return lines[k : k + 1, start + begin : start + begin + length]
-    return lax.dynamic_slice(lines, (k, start + begin), (1, length))
 
 
 def run(x: Array, begin: int, length: int, start: ArrayLike = 0) -> Array:
