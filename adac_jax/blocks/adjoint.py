@@ -52,9 +52,9 @@ class Saved(NamedTuple):
 
     Attributes:
         outputs: As of `run_whole`.
-        held: What is read from each delay line that is not read by filters alone,
-            (*channels, total); what each filter makes, (*channels, total); and what its blocks
-            read, (*channels, total / K, K + p).
+        held: What is read from each delay line that is not read by filters alone, and what each
+            filter makes, (blocks, *channels, size); and what a filter's own blocks read,
+            (*channels, total / K, K + p).
     """
 
     outputs: tuple[Array, ...]
@@ -202,15 +202,19 @@ class _Way:
         self.signals = {k: padded(inputs[j], more) for k, j in course.inputs.items()}
         # Blocks in a ring: enough for the longest delay and for the block that is written.
         self.blocks = {k: -(-max(self.samples[k]) // self.size) + 1 for k in self.cuts}
-        starts = jnp.arange(self.whole)
-        places = {k: starts % n * self.size for k, n in self.blocks.items()}
-        self.at = (starts * self.size, places)
-        """Where each block begins, in arrays as long as the signal and in each ring."""
+        numbers = jnp.arange(self.whole)
+        places = {k: numbers % n * self.size for k, n in self.blocks.items()}
+        self.at = (numbers, numbers * self.size, places)
+        """Each block's number, and where it begins: in signals, and in each ring."""
 
     def silence(self, k: int, *shape: int) -> Array:
         """Zeros of the channels of a node."""
         node = self.graph.nodes[k]
         return jnp.zeros((*node.shape, *shape), dtype_of(node, self.dtype))
+
+    def stack(self, k: int) -> Array:
+        """Zeros of all blocks of a node, one after another."""
+        return jnp.zeros((self.whole, *self.silence(k, self.size).shape), self.silence(k).dtype)
 
     def rings(self) -> dict[int, Array]:
         """The lines' rings, twice over: what is read from them is never split."""
@@ -249,12 +253,13 @@ def run_saving(
     for k, f in way.filters.items():
         K, p = f.gather.shape[-2:]
         reads[k] = way.silence(k, way.total // K, K + p)
-    arrays = {k: way.silence(k, way.total) for k in dict.fromkeys((*heard, *kept))}
+    arrays = {k: way.silence(k, way.total) for k in heard}
+    stacks = {k: way.stack(k) for k in kept}
     states = {k: way.silence(k, f.step.shape[-1]) for k, f in way.filters.items()}
 
     def step(carry: Any, at: Any) -> tuple[Any, None]:
-        rings, states, reads, arrays = carry
-        start, places = at
+        rings, states, reads, stacks, arrays = carry
+        number, start, places = at
         values = way.entering(start)
         values.update({k: way.behind(k, rings[k], places[k]) for k in way.cuts})
         after, read_now = {}, {}
@@ -268,13 +273,20 @@ def run_saving(
             values[k], after[k] = found.y.reshape(x.shape), found.after
             read_now[k] = filters.written(reads[k], found.read, start // K)
         rings = {k: way.into(k, rings[k], values[way.source[k]], places[k]) for k in way.cuts}
+        stacks = {k: stacked(x, values[k], number) for k, x in stacks.items()}
         arrays = {k: written(x, values[k], start) for k, x in arrays.items()}
-        return (rings, after, read_now, arrays), None
+        return (rings, after, read_now, stacks, arrays), None
 
-    (_, _, reads, arrays), _ = lax.scan(step, (way.rings(), states, reads, arrays), way.at)
+    carry = (way.rings(), states, reads, stacks, arrays)
+    (_, _, reads, stacks, arrays), _ = lax.scan(step, carry, way.at)
     outputs = (way.signals[k] if k in way.signals else arrays[k] for k in graph.outputs)
-    held = (*(arrays[k] for k in kept), *reads.values())
+    held = (*(stacks[k] for k in kept), *reads.values())
     return Saved(tuple(y[..., :length] for y in outputs), held)
+
+
+def stacked(stack: Array, block: Array, number: Array) -> Array:
+    """A stack of blocks, with one of them replaced."""
+    return lax.dynamic_update_index_in_dim(stack, block.astype(stack.dtype), number, axis=0)
 
 
 def pull_back(
@@ -410,8 +422,10 @@ class _Back:
 
         def step(carry: Any, at: Any) -> tuple[Any, None]:
             rings, after, summed, returned, stored = carry
-            start, places = at
-            held = {k: samples_from(x, 0, size, start) for k, x in self.held.items()}
+            number, start, places = at
+            held = {
+                k: lax.dynamic_index_in_dim(x, number, keepdims=False) for k, x in self.held.items()
+            }
             read = {k: held[k] if k in held else silent[k] for k in cuts}
             filtered = {k: held[k] for k in self.filters}
             signals = way.entering(start)

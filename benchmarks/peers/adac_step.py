@@ -91,7 +91,8 @@ def training_step(case: Case) -> Callable[[], float]:
 
     def run() -> float:
         *held[:], value = compiled(*held)
-        return float(jax.block_until_ready((held, value))[1])
+        # All that one call computes is there when any of it is.
+        return float(value)
 
     return run
 
