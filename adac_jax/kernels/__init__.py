@@ -7,6 +7,7 @@ lie side by side; nothing here loops over samples.
 
 from adac_jax.kernels.convolution import fir
 from adac_jax.kernels.delays import delay, delay_read, run, variable_delay, variable_read
+from adac_jax.kernels.fourier import rfft
 from adac_jax.kernels.recursive import (
     enter,
     enter_sections,
@@ -30,6 +31,7 @@ __all__ = [
     "leave_sections",
     "prepare_iir",
     "prepare_sos",
+    "rfft",
     "run",
     "run_blocks",
     "variable_delay",

@@ -4,7 +4,12 @@ Those that compare take (prediction, target, ...), both (..., time, channels), a
 over everything else.
 """
 
-from adac_jax.losses.colourless import colourless, colourless_asymmetric, spectral_flatness
+from adac_jax.losses.colourless import (
+    colourless,
+    colourless_asymmetric,
+    spectral_flatness,
+    spectrum,
+)
 from adac_jax.losses.decay import energy_decay_curve, energy_decay_linear
 from adac_jax.losses.error import error_to_signal_ratio
 from adac_jax.losses.mel import mel, mel_filters
@@ -27,4 +32,5 @@ __all__ = [
     "octave_energies",
     "reverberation_time",
     "spectral_flatness",
+    "spectrum",
 ]

@@ -59,12 +59,12 @@ def colourless(case: Case) -> tuple[Loss, nnx.State]:
         def spectrum(state: nnx.State) -> jax.Array:
             values = traced.coefficients(nnx.merge_state(state, fixed))
             found = blocks.run_whole(traced.graph, values, [impulse.T], case.length, in_place=False)
-            return jnp.fft.rfft(found[0][0])
+            return losses.spectrum(found[0].T)
 
     else:
 
         def spectrum(state: nnx.State) -> jax.Array:
-            return jnp.fft.rfft(nnx.merge(graphdef, state, fixed)(impulse)[:, 0])
+            return losses.spectrum(nnx.merge(graphdef, state, fixed)(impulse))
 
     def loss(state: nnx.State) -> jax.Array:
         return losses.colourless(spectrum(state))
