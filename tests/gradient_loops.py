@@ -126,6 +126,20 @@ def nested(g: Array, x: Array) -> Array:
     return feedback(loop, x)
 
 
+def entrance_heard(g: Array, x: Array) -> Array:
+    """What enters is made of two signals, and leaves the loop as part of what is heard."""
+
+    def entrance(signals: dict[str, Array]) -> Array:
+        return signals["a"] * g + jnp.sin(signals["b"])
+
+    def loop(u: Array) -> tuple[Array, Array]:
+        late = delay(u, (2, 4))
+        return (g * late) @ TURN, late @ TURN
+
+    u, heard = feedback(loop, {"a": x[:, :1], "b": x}, entrance=entrance, has_aux=True)
+    return u * g + heard
+
+
 def outer(x: Array) -> Array:
     """The products of all pairs of channels."""
     return jnp.einsum("ti,tj->tij", jnp.sin(x), x)
@@ -154,6 +168,13 @@ LOOPS: dict[str, Function] = {
     "one sample in a long loop": lambda g, x: feedback(lambda u: 0.6 * low(g, delay(u, 13)), x),
     "nested": nested,
     "one after another": one_after_another,
+    "entrance": lambda g, x: feedback(
+        lambda u: jnp.tanh(delay(u, (3, 5)) * g) @ TURN, x[:, :1], entrance=lambda v: v * g
+    ),
+    "entrance, heard": entrance_heard,
+    "entrance with memory": lambda g, x: feedback(
+        lambda u: delay(u, (3, 5)) * g, x[:, :1], entrance=lambda v: fir(v, g) * g
+    ),
     "coupled": coupled,
     "further signals": further_signals,
     "only further signals": only_further_signals,

@@ -112,8 +112,9 @@ def operations(jaxpr) -> Counter[tuple[str, bool]]:
     for eqn in open_jaxpr(jaxpr)[0].eqns:
         found[eqn.primitive.name, bool(eqn.params.get("reverse", False))] += 1
         for value in eqn.params.values():
-            if hasattr(value, "eqns"):
-                found += operations(value)
+            for inner in value if isinstance(value, tuple) else (value,):
+                if hasattr(inner, "eqns"):
+                    found += operations(inner)
     return found
 
 

@@ -27,11 +27,13 @@ GAINS = np.array([0.7, -0.5])
 TAKEN = [
     "linear", "saturating", "product of signals", "kinks", "largest channel", "another axis",
     "padded and cut", "a channel picked twice", "compiled", "orthogonal", "one sample",
-    "gain that is a signal", "nested", "one after another", "one-poles for a decay",
+    "gain that is a signal", "nested", "one after another", "one-poles for a decay", "entrance",
+    "entrance, heard",
 ]  # fmt: skip
 """At least by one of the loops."""
 LEFT = [
     "shapers", "coupled", "further signals", "changing over time", "all filters",
+    "entrance with memory",
 ]  # fmt: skip
 """By plain loops: those best run in loops of blocks, signals from outside that are not just added,
 integers, filters."""

@@ -270,6 +270,31 @@ def test_reverberation_time_of_decaying_tones():
     assert float(reverse) == pytest.approx(0.2, abs=1e-3)
 
 
+@pytest.mark.parametrize("shape", [(96, 1), (95, 2), (2**15, 1), (3, 40_000, 1), (2**16 + 6, 2)])
+def test_spectrum_is_numpys(shape: tuple[int, ...]):
+    """Long and short, even and odd, one and several; and its gradient is that of XLA's own."""
+    x = np.random.default_rng(0).normal(size=shape)
+    with jax.enable_x64(True):
+        found = losses.spectrum(jnp.asarray(x))
+        wanted = np.fft.rfft(x, axis=-2)
+        # Of n roundings of a value up to √n, some √n add up; there are log2 n of them.
+        bound = np.finfo(float).eps * np.sqrt(shape[-2]) * np.log2(shape[-2])
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=bound)
+        weights = np.random.default_rng(1).normal(size=(2, *wanted.shape))
+
+        def summed(transform: Callable) -> Callable:
+            def total(x: jax.Array) -> jax.Array:
+                H = transform(x)
+                return jnp.sum(weights[0] * H.real + weights[1] * H.imag)
+
+            return jax.grad(total)
+
+        own, plain = (
+            summed(f)(jnp.asarray(x)) for f in (losses.spectrum, lambda x: jnp.fft.rfft(x, axis=-2))
+        )
+        np.testing.assert_allclose(own, plain, rtol=0, atol=4 * bound)
+
+
 def test_colourless():
     x = np.array([[0.5], [1.0], [1.5j], [-2.0]], np.complex64)
     assert float(losses.colourless(x)) == pytest.approx((0.25 + 0 + 0.25 + 1) / 4, rel=4 * EPS32)

@@ -268,6 +268,38 @@ def test_a_partly_delay_free_loop_is_refused():
         feedback(lambda u: delay(u, [0, 3]) @ np.full((2, 2), 0.1), jnp.zeros((8, 2)))
 
 
+def test_an_entrance_is_added_in_the_loop():
+    """The graph is that of what is made before the loop: nothing is added to silence."""
+
+    def loop(u):
+        late = delay(u, [2, 3, 5])
+        return late @ A, late @ np.ones((3, 1))
+
+    def entrance(v):
+        return v @ np.full((1, 3), 0.5)
+
+    def within(x):
+        return feedback(loop, x, entrance=entrance, has_aux=True)[1]
+
+    def before(x):
+        return feedback(loop, entrance(x), has_aux=True)[1]
+
+    graphs = [adac_jax.trace(model, inputs=1).graph for model in (within, before)]
+    ops = [sorted((node.op, node.shape) for _, node in graph) for graph in graphs]
+    assert ops[0] == ops[1]
+    x = np.random.default_rng(0).normal(size=(40, 1))
+    values = [compared_with_jax(model, x, TOLERANCE) for model in (within, before)]
+    np.testing.assert_allclose(*values, rtol=0, atol=TOLERANCE)
+
+
+def test_an_entrance_of_another_length_or_shape_is_refused():
+    x = jnp.zeros((8, 1))
+    with pytest.raises(ValueError, match=r"different lengths \[7, 8\]"):
+        feedback(lambda u: 0.5 * delay(u, 2), x, entrance=lambda v: v[1:])
+    with pytest.raises(ValueError, match=r"returns shapes \[\(8, 2\)\].* has \[\(8, 3\)\]"):
+        feedback(lambda u: delay(u, 2)[:, :2], x, entrance=lambda v: jnp.tile(v, (1, 3)))
+
+
 def test_every_rule_has_a_case():
     """Primitives that the cases above show to the walker; a rule that none reaches is untested."""
     seen: set[str] = set()

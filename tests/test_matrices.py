@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
 import scipy.signal
 from plain import EPS, RNG, agree, double, nodes, noise
 
-from adac_jax import nn
+from adac_jax import designs, nn
 
 SQUARE = ("orthogonal", "householder", "hadamard", "rotation", "circulant")
 
@@ -52,6 +53,21 @@ def test_matrices_are_what_they_say():
     skew = np.triu(raw, 1) - np.triu(raw, 1).T
     found = nn.Orthogonal(6, weight=raw).matrix()
     np.testing.assert_allclose(found, scipy.linalg.expm(skew), atol=64 * 6 * EPS)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rotations_of_every_size(dtype):
+    """Matrices that are halved not at all, a few times, and more than one round of times."""
+    raw = RNG.normal(size=(5, 5))
+    skew = (raw - raw.T).astype(dtype)
+    for size in (0, 1e-6, 0.5, 3.0, 100.0, 3000.0):
+        scaled = (skew * (size / np.abs(skew).sum(0).max())).astype(dtype)
+        found = np.asarray(designs.rotation(jnp.asarray(scaled)))
+        assert found.dtype == dtype
+        # Each squaring doubles the error, and the halvings are undone by log2 of the size of them.
+        bound = 16 * 5 * max(size, 1) * np.finfo(dtype).eps
+        wanted = scipy.linalg.expm(scaled.astype(float))
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=bound)
 
 
 def test_structure_reaches_the_graph():

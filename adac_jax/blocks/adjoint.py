@@ -271,7 +271,7 @@ def run_saving(
             K = way.filters[k].gather.shape[-2]
             found = run_blocks(states[k], x.reshape(*x.shape[:-1], -1, K), way.filters[k])
             values[k], after[k] = found.y.reshape(x.shape), found.after
-            read_now[k] = filters.written(reads[k], found.read, start // K)
+            read_now[k] = filters.written(reads[k], found.read, number * (way.size // K))
         rings = {k: way.into(k, rings[k], values[way.source[k]], places[k]) for k in way.cuts}
         stacks = {k: stacked(x, values[k], number) for k, x in stacks.items()}
         arrays = {k: written(x, values[k], start) for k, x in arrays.items()}
@@ -445,8 +445,7 @@ class _Back:
             # done in place.
             rings = {k: way.into(k, rings[k], of_read[k], places[k]) for k in cuts}
             returned = {
-                k: filters.written(returned[k], x, start // self.filters[k].gather.shape[-2])
-                for k, x in of_taps.items()
+                k: filters.written(returned[k], x, number * x.shape[-2]) for k, x in of_taps.items()
             }
             return (rings, after, jax.tree.map(jnp.add, summed, added), returned, stored), None
 
