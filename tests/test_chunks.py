@@ -19,7 +19,7 @@ EPS = np.finfo(np.float64).eps
 @pytest.fixture(autouse=True)
 def _short_chunks(monkeypatch):
     """So that signals of a fraction of a second have several."""
-    monkeypatch.setattr("adac_jax.blocks.reading.CHUNK", CHUNK)
+    monkeypatch.setattr("adac_jax.blocks.whole.CHUNK", CHUNK)
 
 
 class Saturating(nnx.Module):

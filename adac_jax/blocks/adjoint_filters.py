@@ -14,7 +14,6 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.typing import ArrayLike
 
 from adac_jax.kernels import StateSpace, run_blocks
 from adac_jax.kernels.state_space import product
@@ -34,11 +33,6 @@ def no_taps(prepared: StateSpace, length: int, dtype: jnp.dtype) -> Array:
     """Zeros, for what the transpose reads in so many samples, a multiple of K."""
     *channels, K, p = prepared.gather.shape
     return jnp.zeros((*channels, length // K, K + p), dtype)
-
-
-def written(reads: Array, found: Array, start: ArrayLike) -> Array:
-    """What blocks read, with that of some replaced from the block `start` on."""
-    return lax.dynamic_update_slice_in_dim(reads, found, start, axis=-2)
 
 
 def run_known(

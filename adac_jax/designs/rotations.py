@@ -21,9 +21,9 @@ def rotation(skew: Float[Array, "n n"]) -> Float[Array, "n n"]:
     The power series of S / 2^k, with k such that its 1-norm is at most 1, squared k times: the
     scaling and squaring of Moler and Van Loan, "Nineteen dubious ways to compute the exponential of
     a matrix" (SIAM Review 45(1), 2003), method 3. The series ends where its terms fall below the
-    rounding of the type: those of a norm of 1 are at most 1/n!. `jax.scipy.linalg.expm` takes a rational
-    approximation for each of several sizes, all of which are compiled; two short loops compile in a
-    tenth of the time, which a training run spends several times over.
+    rounding of the type: those of a norm of 1 are at most 1/n!. `jax.scipy.linalg.expm` takes a
+    rational approximation for each of several sizes, all of which are compiled; short loops compile
+    in a fraction of the time, which a training run spends several times over.
 
     Args:
         skew: S.

@@ -36,7 +36,6 @@ from adac_jax.primitives.composite import batch_size, define, front, replaced, t
 from adac_jax.primitives.feedback import batched, feedback_p, is_plain, plainly, tangent
 from adac_jax.primitives.lowered import lower, parted
 from ir import Graph
-from ir.schedule import Loop
 
 Parameters = dict[str, Any]
 
@@ -48,9 +47,9 @@ def _plain(
     return {"jaxpr": jaxpr, "axes": axes, "length": length, "reverse": False, "silent": silent}
 
 
-def _loop(primals: Sequence[Any], parameters: Parameters) -> tuple[Graph, Loop] | None:
+def _loop(primals: Sequence[Any], parameters: Parameters) -> tuple[Graph, blocks.Course] | None:
     """The graph and its loop, if this module can run back through it."""
-    found: list[tuple[Graph, Loop]] = []
+    found: list[tuple[Graph, blocks.Course]] = []
     consts, xs = parted(primals, parameters["axes"])
 
     def lowered(*values: Array) -> list[Array]:
