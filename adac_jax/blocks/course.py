@@ -202,29 +202,35 @@ class Way:
         return jnp.zeros((self.whole, *self.silence(k, self.size).shape), self.silence(k).dtype)
 
     def rings(self) -> dict[int, Array]:
-        """The lines' rings, twice over: what is read from them is never split."""
-        return {k: self.silence(k, 2 * n * self.size) for k, n in self.blocks.items()}
+        """The lines' rings, each of them twice, one after the other, so that no read is split."""
+        return {k: self.silence(k, 2, n * self.size) for k, n in self.blocks.items()}
 
     def into(self, k: int, ring: Array, x: Array, place: Array) -> Array:
-        """A ring with a block written at its place."""
-        turn = self.blocks[k] * self.size
-        return written(written(ring, x, place), x, place + turn)
+        """A ring with a block written at its place, in both at once."""
+        both = jnp.broadcast_to(x[..., None, :], (*x.shape[:-1], 2, self.size))
+        return written(ring, both, place)
 
     def behind(self, k: int, ring: Array, place: Array) -> Array:
         """What was written m samples before the block of this place, in each channel."""
         turn = self.blocks[k] * self.size
-        return delay_read(ring, self.samples[k], self.size, place + turn - max(self.samples[k]))
+        start = place + turn - max(self.samples[k])
+        return delay_read(_joined(ring), self.samples[k], self.size, start)
 
     def ahead(self, k: int, ring: Array, place: Array) -> Array:
         """What was written m samples after it."""
         samples = self.samples[k]
         most, least = max(samples), min(samples)
         mirrored = tuple(most + least - m for m in samples)
-        return delay_read(ring, mirrored, self.size, place + least)
+        return delay_read(_joined(ring), mirrored, self.size, place + least)
 
     def entering(self, start: Array) -> dict[int, Array]:
         """The block of each input."""
         return {k: samples_from(x, 0, self.size, start) for k, x in self.signals.items()}
+
+
+def _joined(ring: Array) -> Array:
+    """A ring and its repetition as one line."""
+    return ring.reshape(*ring.shape[:-2], -1)
 
 
 def run_saving(
