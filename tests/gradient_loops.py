@@ -237,15 +237,10 @@ LOOPS: dict[str, Function] = {
 FALLBACK = {
     "channels padded",
     "joined in time",
-    # By name, networks of `gradient_models`:
-    "every part",
-    "network in a network",
-    "three levels",
 }
 """Loops whose transpose has no meaning sample by sample that the walker knows."""
 
 BROKEN = {
     "padded before it is cut": "the end of what goes back counts as signal",
-    "silence enters a loop": "it is refused",
 }
 """Loops that have no derivative, or a wrong one, and why."""

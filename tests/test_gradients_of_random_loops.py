@@ -137,7 +137,6 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-@pytest.mark.xfail(reason="silence that enters a loop in a loop is refused", strict=True)
 @settings(max_examples=6, **OPTIONS)
 @given(SEEDS)
 def test_derivatives_of_random_loops(seed):
@@ -145,7 +144,6 @@ def test_derivatives_of_random_loops(seed):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="silence that enters a loop in a loop is refused", strict=True)
 @settings(max_examples=80, **OPTIONS)
 @given(SEEDS)
 def test_derivatives_of_many_random_loops(seed):

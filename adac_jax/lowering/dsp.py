@@ -30,7 +30,15 @@ def _signal(w: Walker, value: Value, axis: int) -> int:
     """The node of a signal argument, which must not run ahead."""
     if isinstance(value, Signal) and value.shift:
         raise w.refusal(*AHEAD)
-    return w.operand(value, axis)
+    return _of_all_channels(w, value, axis, w.operand(value, axis))
+
+
+def _of_all_channels(w: Walker, value: Value, axis: int, k: int) -> int:
+    """A node, spread where it stands for a known number that all channels have."""
+    if not isinstance(value, Known):
+        return k
+    shape = tuple(value.value.shape)
+    return w.full(k, (*shape[:axis], *shape[axis + 1 :]))
 
 
 def _over(w: Walker, known: Value, own: int, channels: tuple[int, ...]) -> int:
@@ -57,7 +65,8 @@ def _result(w: Walker, node: int, x: Value, axis: int, length: int, least: int =
 def _delay(w: Walker, eqn: JaxprEqn, x: Value, *initial: Value) -> Signal:
     _causal(w, eqn)
     axis, length = eqn.params["axis"], eqn.invars[0].aval.shape[eqn.params["axis"]]
-    k = w.operand(x, axis) if not isinstance(x, Signal) else w.operand(x, axis, x.shift)
+    k = w.operand(x, axis, x.shift if isinstance(x, Signal) else 0)
+    k = _of_all_channels(w, x, axis, k)
     channels = w.builder.type(k).shape
     samples = expand_samples(eqn.params["samples"], channels)
     least = min(samples, default=0)
