@@ -140,6 +140,17 @@ def entrance_heard(g: Array, x: Array) -> Array:
     return u * g + heard
 
 
+def nothing_comes_back(g: Array, x: Array) -> Array:
+    """One signal of three has a loop; one is read in it, and one by nobody."""
+
+    def loop(u: dict[str, Array]) -> dict[str, Array]:
+        silence = jnp.zeros_like(x)
+        return {"a": g * delay(u["a"], (2, 3)) + 0.5 * u["b"], "b": silence, "c": silence}
+
+    found = feedback(loop, {"a": x, "b": x * g, "c": jnp.sin(x)})
+    return found["a"] * found["c"] + found["b"]
+
+
 def outer(x: Array) -> Array:
     """The products of all pairs of channels."""
     return jnp.einsum("ti,tj->tij", jnp.sin(x), x)
@@ -172,6 +183,7 @@ LOOPS: dict[str, Function] = {
         lambda u: jnp.tanh(delay(u, (3, 5)) * g) @ TURN, x[:, :1], entrance=lambda v: v * g
     ),
     "entrance, heard": entrance_heard,
+    "nothing comes back": nothing_comes_back,
     "entrance with memory": lambda g, x: feedback(
         lambda u: delay(u, (3, 5)) * g, x[:, :1], entrance=lambda v: fir(v, g) * g
     ),

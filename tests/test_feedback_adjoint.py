@@ -28,7 +28,7 @@ TAKEN = [
     "linear", "saturating", "product of signals", "kinks", "largest channel", "another axis",
     "padded and cut", "a channel picked twice", "compiled", "orthogonal", "one sample",
     "gain that is a signal", "nested", "one after another", "one-poles for a decay", "entrance",
-    "entrance, heard",
+    "entrance, heard", "nothing comes back",
 ]  # fmt: skip
 """At least by one of the loops."""
 LEFT = [

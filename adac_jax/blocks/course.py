@@ -48,13 +48,13 @@ class Saved(NamedTuple):
 
 @dataclass(frozen=True)
 class Course:
-    """A loop whose derivative this module computes, and what is computed in its blocks.
+    """A loop that is run this way, and what is computed in its blocks.
 
     Attributes:
         loop: It.
         nodes: What a block computes, in order: of what enters, within the loop, of what leaves it.
         filters: Those of the nodes that are filters.
-        inputs: The input nodes that are read, and the index of each.
+        inputs: The input nodes that are read or are outputs as they are, and the index of each.
         entering: For each signal from before the loop that the loop reads, the u that it is part
             of: u = … + x, which delays alone read.
     """
@@ -67,7 +67,7 @@ class Course:
 
 
 def the_loop(graph: Graph, length: int) -> Course | None:
-    """The loop of a graph whose derivative this module computes; None for other graphs.
+    """The loop of a graph that is run this way, and back by `blocks.adjoint`; None for other graphs.
 
     It is the only one, and holds delays, filters and operations on one sample of real signals; such
     operations alone come before it and after it. Each signal that enters is added to what comes
@@ -104,7 +104,8 @@ def the_loop(graph: Graph, length: int) -> Course | None:
         if step in read and step not in still:
             before.insert(0, step)
             read.update(graph.nodes[step].inputs)
-    inputs = {k: graph.nodes[k].int("index") for k in before if graph.nodes[k].op == "input"}
+    ends = (*before, *graph.outputs)
+    inputs = {k: graph.nodes[k].int("index") for k in ends if graph.nodes[k].op == "input"}
     others = [k for k in (*before, *after) if k not in inputs]
     if any(graph.nodes[k].op not in PER_SAMPLE for k in others):
         return None
@@ -119,14 +120,10 @@ def the_loop(graph: Graph, length: int) -> Course | None:
         if any(x in graph.nodes[k].inputs for k in inside)
     }
     known = {x: u for x, u in entering.items() if u is not None}
-    if len(known) < len(entering) or not {*inside, *_inputs(graph)}.issuperset(graph.outputs):
+    if len(known) < len(entering) or not {*inside, *inputs}.issuperset(graph.outputs):
         return None
     nodes = (*(k for k in before if k not in inputs), *found, *after)
     return Course(loop, nodes, tuple(_filters(graph, found)), inputs, known)
-
-
-def _inputs(graph: Graph) -> list[int]:
-    return [k for k, node in graph if node.op == "input"]
 
 
 def _filters(graph: Graph, nodes: Sequence[int]) -> list[int]:
