@@ -67,7 +67,7 @@ class Course:
 
 
 def the_loop(graph: Graph, length: int) -> Course | None:
-    """The loop of a graph that is run this way, and back by `blocks.adjoint`; None for other graphs.
+    """The loop of a graph that is run this way; None for other graphs.
 
     It is the only one, and holds delays, filters and operations on one sample of real signals; such
     operations alone come before it and after it. Each signal that enters is added to what comes
