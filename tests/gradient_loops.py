@@ -184,6 +184,9 @@ LOOPS: dict[str, Function] = {
     ),
     "entrance, heard": entrance_heard,
     "nothing comes back": nothing_comes_back,
+    "heard with what enters": lambda g, x: feedback(
+        lambda u: (g * delay(u, (3, 5)), jnp.tanh(delay(u, 2)) + jnp.sin(x)), x, has_aux=True
+    )[1],
     "entrance with memory": lambda g, x: feedback(
         lambda u: delay(u, (3, 5)) * g, x[:, :1], entrance=lambda v: fir(v, g) * g
     ),

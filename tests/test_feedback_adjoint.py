@@ -33,7 +33,7 @@ TAKEN = [
 """At least by one of the loops."""
 LEFT = [
     "shapers", "coupled", "further signals", "changing over time", "all filters",
-    "entrance with memory",
+    "entrance with memory", "heard with what enters",
 ]  # fmt: skip
 """By plain loops: those best run in loops of blocks, signals from outside that are not just added,
 integers, filters."""

@@ -89,25 +89,25 @@ def the_loop(graph: Graph, length: int) -> Course | None:
         if not (node.op in PER_SAMPLE or _is_filter(graph, k, still)):
             return None
         found.append(k)
-    at = steps.index(loop)
     inside = {*loop.members()}
-    after = []
-    for step in steps[at + 1 :]:
-        assert not isinstance(step, Loop)
-        if not inside.isdisjoint(graph.nodes[step].inputs):
+    after, others = [], []
+    for step in steps:
+        if isinstance(step, Loop):
+            continue
+        if inside.isdisjoint(graph.nodes[step].inputs):
+            others.append(step)
+        else:
             inside.add(step)
             after.append(step)
     before: list[int] = []
     read = {s for k in inside for s in graph.nodes[k].inputs}
-    for step in reversed(steps[:at]):
-        assert not isinstance(step, Loop)
+    for step in reversed(others):
         if step in read and step not in still:
             before.insert(0, step)
             read.update(graph.nodes[step].inputs)
     ends = (*before, *graph.outputs)
     inputs = {k: graph.nodes[k].int("index") for k in ends if graph.nodes[k].op == "input"}
-    others = [k for k in (*before, *after) if k not in inputs]
-    if any(graph.nodes[k].op not in PER_SAMPLE for k in others):
+    if any(graph.nodes[k].op not in PER_SAMPLE for k in (*before, *after) if k not in inputs):
         return None
     if any(graph.nodes[k].type.kind != "real" for k in (*before, *after)):
         return None
