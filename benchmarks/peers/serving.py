@@ -26,6 +26,12 @@ WARM = 2
 MOST = 1000
 """Bound on the steps of one turn."""
 
+RELEASES: dict[str, tuple[int, ...]] = {
+    "malloc_trim": (0,),  # of glibc
+    "MallocExtension_ReleaseFreeMemory": (),  # of tcmalloc
+}
+"""What hands free memory back to the system, by the name it has in the C library at hand."""
+
 
 def pin() -> None:
     """Keeps this process to two cores; to be called before libraries count them."""
@@ -53,9 +59,11 @@ class Memory:
         gc.collect()
         if not _STATUS.exists():
             return
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
-        if trim is not None:
-            trim(0)
+        process = ctypes.CDLL(None)
+        for name, arguments in RELEASES.items():
+            release = getattr(process, name, None)
+            if release is not None:
+                release(*arguments)
         Path("/proc/self/clear_refs").write_text("5", "ascii")
 
     def _peak(self) -> int:
