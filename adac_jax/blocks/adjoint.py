@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from adac_jax.blocks import adjoint_filters as filters
-from adac_jax.blocks.course import Way, with_reads
+from adac_jax.blocks.course import Way, the_loop, with_reads
 from adac_jax.blocks.fusion import Product
 from adac_jax.blocks.reading import Plan, padded, written
 from adac_jax.kernels import run as samples_from
@@ -59,9 +59,11 @@ def pull_back(
     Returns:
         The cotangent of each slot, and of each input that is wanted.
     """
+    course = the_loop(graph, length)
+    assert course is not None, "asked before"
 
     def way(values: Mapping[str, Array]) -> Way:
-        return Way(graph, {**values, **integers}, inputs, length)
+        return Way(graph, course, {**values, **integers}, inputs, length)
 
     back = _Back(way(coefficients), held, cotangents, wanted)
     _, to_coefficients = jax.vjp(lambda values: back.known_of(way(values)), dict(coefficients))
@@ -101,11 +103,9 @@ class _Back:
         self.heard = [(k, c) for k, c in given if k not in way.signals]
         asked = [k for k, j in way.course.inputs.items() if wanted[j]]
         self.asked = asked
-        self.stored = [k for k in way.cuts if way.source[k] in self._sums()] if asked else []
+        self.sums = set(way.course.entering.values())
+        self.stored = [k for k in way.cuts if way.source[k] in self.sums] if asked else []
         """The delays whose input's cotangent is kept, to find those of the inputs from it."""
-
-    def _sums(self) -> set[int]:
-        return set(self.way.course.entering.values())
 
     def known_of(self, way: Way) -> Known:
         """What the nodes of a block read that is no signal."""
@@ -134,7 +134,7 @@ class _Back:
         taps: dict[int, Array],
         filtered: dict[int, Array],
         signals: dict[int, Array],
-    ) -> tuple[list[Array], list[Array], dict[int, Array]]:
+    ) -> tuple[dict[int, Array], list[Array], dict[int, Array]]:
         """What enters the delay lines of one block, the outputs that are heard, and the states."""
         plan, way = self.with_known(known), self.way
         values = {**signals, **read}
@@ -149,7 +149,7 @@ class _Back:
                 values[k] = _multiplied(plan.products[k], self.turned[k], x)
             else:
                 values[k] = plan.per_sample(k, values, way.size)
-        entered = [values[way.source[k]] for k in way.cuts]
+        entered = {k: values[way.source[k]] for k in way.cuts}
         return entered, [values[k] for k, _ in self.heard], ends
 
     def run(self) -> tuple[Known, list[Array | None]]:
@@ -159,9 +159,8 @@ class _Back:
         known = self.known_of(way)
         added_up = {**known, "filters": {}}
         summed = jax.tree.map(jnp.zeros_like, added_up)
-        states = {k: way.silence(k, f.step.shape[-1]) for k, f in self.filters.items()}
-        taps = {k: filters.no_taps(f, size, way.dtype) for k, f in self.filters.items()}
-        returned = {k: jnp.zeros_like(read) for k, read in self.reads.items()}
+        states, taps = way.at_rest(), way.nothing_read(size)
+        returned = way.nothing_read(way.total)
         stored = {k: way.silence(k, way.total) for k in self.stored}
         silent = {k: way.silence(k, size) for k in cuts if k not in way.kept}
 
@@ -182,8 +181,8 @@ class _Back:
                 taps,
             )
             # What was read m samples later.
-            entered = [way.ahead(k, rings[k], places[k]) for k in cuts]
-            stored = {k: written(stored[k], entered[cuts.index(k)], start) for k in self.stored}
+            entered = {k: way.ahead(k, rings[k], places[k]) for k in cuts}
+            stored = {k: written(x, entered[k], start) for k, x in stored.items()}
             heard = [samples_from(c, 0, size, start) for _, c in self.heard]
             added, of_read, after, of_taps = back((entered, heard, after))
             # The only things that read the rings come before they are written, so that this is
@@ -202,14 +201,10 @@ class _Back:
     def _of_inputs(self, stored: dict[int, Array]) -> list[Array | None]:
         """The cotangents of the inputs, from those of the lines' inputs."""
         way, length = self.way, self.way.length
-        found: dict[int, Array] = {}
-        for k, c in self.through:
-            found[k] = found[k] + c if k in found else c
+        parts = list(self.through)
         if self.asked:
-            sums: dict[int, Array] = {}
-            parts = [(way.source[k], s) for k, s in stored.items()]
-            for u, s in (*parts, *((k, c) for k, c in self.heard if k in self._sums())):
-                sums[u] = sums[u] + s if u in sums else s
+            heard = ((k, c) for k, c in self.heard if k in self.sums)
+            sums = _added_up([*((way.source[k], s) for k, s in stored.items()), *heard])
 
             def before(signals: dict[int, Array]) -> list[Array]:
                 values = dict(signals)
@@ -220,9 +215,8 @@ class _Back:
 
             _, back = jax.vjp(before, way.signals)
             (of_signals,) = back([sums[u] for u in way.course.entering.values()])
-            for k in self.asked:
-                c = of_signals[k]
-                found[k] = found[k] + c if k in found else c
+            parts += [(k, of_signals[k]) for k in self.asked]
+        found = _added_up(parts)
         answer: list[Array | None] = [None] * len(way.inputs)
         at = {j: k for k, j in way.course.inputs.items()}
         for j, x in enumerate(way.inputs):
@@ -230,6 +224,14 @@ class _Back:
                 k = at.get(j)
                 answer[j] = found[k][..., :length] if k in found else jnp.zeros_like(x)
         return answer
+
+
+def _added_up(parts: Sequence[tuple[int, Array]]) -> dict[int, Array]:
+    """The sum of the arrays of each node."""
+    found: dict[int, Array] = {}
+    for k, x in parts:
+        found[k] = found[k] + x if k in found else x
+    return found
 
 
 def _multiplied(product: Product, turned: Array, x: Array) -> Array:

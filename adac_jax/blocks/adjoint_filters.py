@@ -29,12 +29,6 @@ def transposed(prepared: StateSpace) -> StateSpace:
     return StateSpace(*lax.optimization_barrier(parts))
 
 
-def no_taps(prepared: StateSpace, length: int, dtype: jnp.dtype) -> Array:
-    """Zeros, for what the transpose reads in so many samples, a multiple of K."""
-    *channels, K, p = prepared.gather.shape
-    return jnp.zeros((*channels, length // K, K + p), dtype)
-
-
 def run_known(
     state: Array, x: Array, taps: Array, y: Array, back: StateSpace
 ) -> tuple[Array, Array]:

@@ -159,12 +159,11 @@ class Way:
     def __init__(
         self,
         graph: Graph,
+        course: Course,
         coefficients: Mapping[str, Array],
         inputs: Sequence[Array],
         length: int,
     ) -> None:
-        course = the_loop(graph, length)
-        assert course is not None, "asked before"
         self.graph, self.course, self.inputs = graph, course, inputs
         dtype = real_type(coefficients, inputs)
         self.plan = Plan(graph, coefficients, length, dtype, ends=False)
@@ -197,6 +196,15 @@ class Way:
     def stack(self, k: int) -> Array:
         """Zeros of all blocks of a node, one after another."""
         return jnp.zeros((self.whole, *self.silence(k, self.size).shape), self.silence(k).dtype)
+
+    def at_rest(self) -> dict[int, Array]:
+        """The filters' states before the first sample."""
+        return {k: self.silence(k, f.step.shape[-1]) for k, f in self.filters.items()}
+
+    def nothing_read(self, length: int) -> dict[int, Array]:
+        """Zeros for what the filters' blocks read in so many samples, a multiple of each K."""
+        shapes = {k: f.gather.shape[-2:] for k, f in self.filters.items()}
+        return {k: self.silence(k, length // K, K + p) for k, (K, p) in shapes.items()}
 
     def rings(self) -> dict[int, Array]:
         """The lines' rings, each of them twice, one after the other, so that no read is split."""
@@ -234,20 +242,18 @@ def run_saving(
     graph: Graph, coefficients: Mapping[str, Array], inputs: Sequence[Array], length: int
 ) -> Saved:
     """As `run_whole`, for a graph that has `the_loop`; and what the way back takes of it."""
-    return run_loop(Way(graph, coefficients, inputs, length), saving=True)
+    course = the_loop(graph, length)
+    assert course is not None, "asked before"
+    return run_loop(Way(graph, course, coefficients, inputs, length), saving=True)
 
 
 def run_loop(way: Way, *, saving: bool = False) -> Saved:
     """Runs through the blocks of a loop; what is held is nothing if it is not saved."""
     kept = [*way.kept, *way.filters] if saving else []
     stacks = {k: way.stack(k) for k in kept}
-    reads = {}
-    for k, f in way.filters.items() if saving else ():
-        K, p = f.gather.shape[-2:]
-        reads[k] = way.silence(k, way.total // K, K + p)
+    reads = way.nothing_read(way.total) if saving else {}
     graph = way.graph
     heard = {k: way.silence(k, way.total) for k in graph.outputs if k not in way.signals}
-    states = {k: way.silence(k, f.step.shape[-1]) for k, f in way.filters.items()}
 
     def step(carry: Any, at: Any) -> tuple[Any, None]:
         rings, states, reads, stacks, heard = carry
@@ -269,7 +275,7 @@ def run_loop(way: Way, *, saving: bool = False) -> Saved:
         heard = {k: written(x, values[k], start) for k, x in heard.items()}
         return (rings, after, reads, stacks, heard), None
 
-    carry = (way.rings(), states, reads, stacks, heard)
+    carry = (way.rings(), way.at_rest(), reads, stacks, heard)
     (_, _, reads, stacks, heard), _ = lax.scan(step, carry, way.at)
     outputs = (way.signals[k] if k in way.signals else heard[k] for k in graph.outputs)
     held = (*(stacks[k] for k in kept), *reads.values())

@@ -46,8 +46,9 @@ def run_whole(
     if length == 0:
         nodes = [graph.nodes[k] for k in graph.outputs]
         return tuple(jnp.zeros((*n.shape, 0), dtype_of(n, dtype)) for n in nodes)
-    if in_place and not moved and the_loop(graph, length):
-        return run_loop(Way(graph, coefficients, inputs, length)).outputs
+    course = the_loop(graph, length) if in_place and not moved else None
+    if course is not None:
+        return run_loop(Way(graph, course, coefficients, inputs, length)).outputs
     plan = Plan(
         graph, coefficients, length, dtype, in_place=in_place, ends=False, moved=tuple(moved)
     )

@@ -179,20 +179,17 @@ def filter_block(state: Array, x: Array, prepared: StateSpace) -> tuple[Array, A
         return state, prepared.respond[..., :1, 0] * x
     K = prepared.gather.shape[-2]
     count = -(-length // K)
-    if count * K == length:
-        found = run_blocks(state, x.reshape(*x.shape[:-1], count, K), prepared)
-        return found.after, found.y.reshape(x.shape)
     blocks = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, count * K - length)])
     blocks = blocks.reshape(*x.shape[:-1], count, K)
     rest = length - (count - 1) * K
-    fed = product("...nt,...ti->...ni", blocks[..., :-1, :], prepared.gather)
-    states = states_between(prepared.step, fed, state)
-    both = jnp.concatenate([blocks, states], axis=-1)
-    y = product("...nt,...ts->...ns", both, prepared.respond)
-    last = product("...ij,...j->...i", prepared.rest, states[..., -1, :])
+    found = run_blocks(state, blocks, prepared)
+    y = found.y.reshape(*x.shape[:-1], count * K)[..., :length]
+    if rest == K:
+        return found.after, y
+    last = product("...ij,...j->...i", prepared.rest, found.read[..., -1, K:])
     last_block = blocks[..., -1, :rest]
     last = last + product("...ti,...t->...i", prepared.gather[..., K - rest :, :], last_block)
-    return last, y.reshape(*x.shape[:-1], count * K)[..., :length]
+    return last, y
 
 
 @jax.custom_jvp
